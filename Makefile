@@ -1,0 +1,114 @@
+PYTHON ?= python3
+UV ?= uv
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+# The generator needs an older protobuf than the services run on, so it has its own environment.
+PROTO_VENV := $(VENV)-proto
+INSTALL := -m pip --disable-pip-version-check --no-input install --quiet --no-deps
+PY_DIRS := services clients tests tools $(wildcard bench)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+##@ Use
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.stamp-services ## Score candidates in a builtin world: no GPU, API key or Redis needed
+	$(BIN)/foresight demo
+
+##@ Develop
+
+.PHONY: setup
+setup: $(VENV)/.stamp-dev $(PROTO_VENV)/.stamp ## Install everything that the targets below need
+
+.PHONY: test
+test: $(VENV)/.stamp-dev ## Run all tests (choose some with ARGS="-m 'not packaging'")
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: style type imports proto-check ## Run every static check
+
+.PHONY: style
+style: $(VENV)/.stamp-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: type
+type: $(VENV)/.stamp-dev ## Check types
+	$(BIN)/python -m mypy $(PY_DIRS)
+
+.PHONY: imports
+imports: $(VENV)/.stamp-dev
+	$(BIN)/lint-imports
+
+.PHONY: proto-check
+proto-check: $(PROTO_VENV)/.stamp
+	$(PROTO_VENV)/bin/python tools/proto.py lint
+	$(PROTO_VENV)/bin/python tools/proto.py breaking
+	$(PROTO_VENV)/bin/python tools/proto.py check
+
+.PHONY: fmt
+fmt: $(VENV)/.stamp-dev ## Format the code and apply safe fixes
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: proto
+proto: $(PROTO_VENV)/.stamp ## Generate the Python stubs from proto/
+	$(PROTO_VENV)/bin/python tools/proto.py generate
+
+.PHONY: bench
+bench: $(VENV)/.stamp-dev ## Measure throughput and latency
+	$(BIN)/python bench/throughput.py
+
+##@ Release
+
+.PHONY: build
+build: $(VENV)/.stamp-services ## Build the wheel into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+# Each lock is resolved for every platform at once and holds hashes only, never an index address.
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock' --upgrade
+
+.PHONY: lock
+lock: ## Resolve requirements/*.lock anew (needs uv)
+	$(LOCK) pyproject.toml --extra services requirements/build.in -o requirements/services.lock
+	$(LOCK) pyproject.toml --extra services requirements/build.in requirements/dev.in \
+		-c requirements/services.lock -o requirements/dev.lock
+	$(LOCK) requirements/proto.in -o requirements/proto.lock
+	$(LOCK) pyproject.toml -o requirements/client-newest.lock
+	$(LOCK) pyproject.toml --resolution lowest-direct -o requirements/client-oldest.lock
+
+.PHONY: clean
+clean: ## Remove environments, builds and caches
+	rm -rf $(VENV) $(PROTO_VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+		.ruff_cache
+
+define create-venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"Foresight needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+$(PYTHON) -m venv $(@D)
+endef
+
+$(VENV)/.stamp-services: requirements/services.lock pyproject.toml
+	$(create-venv)
+	$(BIN)/python $(INSTALL) --require-hashes -r $<
+	$(BIN)/python $(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+# Depends on the other stamp because two pips must not write to one environment at a time.
+$(VENV)/.stamp-dev: requirements/dev.lock $(VENV)/.stamp-services
+	$(BIN)/python $(INSTALL) --require-hashes -r $<
+	@touch $@
+
+$(PROTO_VENV)/.stamp: requirements/proto.lock
+	$(create-venv)
+	$(PROTO_VENV)/bin/python $(INSTALL) --require-hashes -r $<
+	@touch $@
