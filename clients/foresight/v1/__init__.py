@@ -1,0 +1,1 @@
+"""Stubs generated from proto/foresight/v1; do not edit."""
