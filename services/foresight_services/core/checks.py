@@ -1,0 +1,73 @@
+"""Checks that every service makes of what it is sent; each yields what is wrong, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from foresight_services.core.conversation import ROLES, Conversation
+from foresight_services.core.errors import InvalidInput, Violation
+from foresight_services.core.suggest import one_of
+
+MAX_PREFIX_MESSAGES: Final = 1024
+MAX_CONTENT_BYTES: Final = 1 << 20
+MAX_CANDIDATES: Final = 256
+MAX_METRICS: Final = 32
+MAX_HORIZON: Final = 64
+MAX_SAMPLES: Final = 1024
+MAX_MESSAGE_TOKENS: Final = 131_072
+
+
+def require(violations: Iterator[Violation]) -> None:
+    """Raise InvalidInput with all `violations`, if there are any."""
+    found = tuple(violations)
+    if found:
+        raise InvalidInput(found)
+
+
+def prefix(prefix: Conversation) -> Iterator[Violation]:
+    """Yield what is wrong with the conversation before the candidates."""
+    if not prefix:
+        yield Violation("prefix", "is empty; it must end with the user message to answer")
+        return
+    if len(prefix) > MAX_PREFIX_MESSAGES:
+        yield Violation("prefix", f"has {len(prefix)} messages; at most {MAX_PREFIX_MESSAGES}")
+    for index, message in enumerate(prefix):
+        if message.role not in ROLES:
+            yield Violation(f"prefix[{index}].role", one_of(message.role, ROLES))
+        if not message.content.strip():
+            yield Violation(f"prefix[{index}].content", "is empty; a message needs text")
+        yield from size(f"prefix[{index}].content", message.content)
+    if prefix[-1].role in ROLES and prefix[-1].role != "user":
+        yield Violation(
+            f"prefix[{len(prefix) - 1}].role",
+            f"is {prefix[-1].role!r}; the prefix must end with a 'user' message, which the"
+            " candidates answer",
+        )
+
+
+def candidates(candidates: tuple[str, ...]) -> Iterator[Violation]:
+    """Yield what is wrong with the responses to score."""
+    if not candidates:
+        yield Violation("candidates", "is empty; give at least one assistant response to score")
+    if len(candidates) > MAX_CANDIDATES:
+        yield Violation("candidates", f"has {len(candidates)} entries; at most {MAX_CANDIDATES}")
+    for index, candidate in enumerate(candidates):
+        if not candidate.strip():
+            yield Violation(f"candidates[{index}]", "is empty; a response needs text")
+        yield from size(f"candidates[{index}]", candidate)
+
+
+def integer(path: str, value: int | None, low: int, high: int) -> Iterator[Violation]:
+    """Yield a violation where `value` is given and is not `low` to `high`."""
+    if value is not None and not low <= value <= high:
+        yield Violation(path, f"is {value}; must be {low} to {high}")
+
+
+def size(path: str, text: str) -> Iterator[Violation]:
+    """Yield a violation where `text` is longer than a text may be."""
+    # A character takes at most four bytes, so most texts need no encoding to be measured.
+    if len(text) * 4 > MAX_CONTENT_BYTES:
+        size = len(text.encode())
+        if size > MAX_CONTENT_BYTES:
+            yield Violation(path, f"is {size} bytes long; at most {MAX_CONTENT_BYTES}")

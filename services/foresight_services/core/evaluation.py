@@ -1,0 +1,105 @@
+"""Score conversations with metrics; each metric fails on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+from foresight_services.core import checks
+from foresight_services.core.deadline import until
+from foresight_services.core.errors import Failure, Reason, Upstream, Violation, failure_from
+from foresight_services.core.future import (
+    ConversationScores,
+    EvaluationItem,
+    EvaluationSetup,
+    MetricInfo,
+    MetricScore,
+)
+from foresight_services.core.ports import Clock, Metric, MetricCatalog
+from foresight_services.core.usage import Ledger
+
+RANGE_TOLERANCE = 1e-9
+"""How far a score may lie outside its metric's range, relative to the range, by rounding."""
+
+
+def _violations(setup: EvaluationSetup) -> Iterator[Violation]:
+    yield from checks.prefix(setup.prefix)
+    yield from checks.candidates(setup.candidates)
+    yield from checks.integer("horizon_messages", setup.horizon_messages, 0, checks.MAX_HORIZON)
+    yield from checks.integer(
+        "max_message_tokens", setup.max_message_tokens, 1, checks.MAX_MESSAGE_TOKENS
+    )
+
+
+class Evaluation:
+    """Judges conversations; implements the port `Evaluator`."""
+
+    def __init__(self, *, catalog: MetricCatalog, clock: Clock) -> None:
+        self._catalog = catalog
+        self._clock = clock
+
+    @asynccontextmanager
+    async def open(
+        self, setup: EvaluationSetup, *, deadline: float | None = None
+    ) -> AsyncIterator[LocalSession]:
+        """Check `setup` and return a session; see the port."""
+        checks.require(_violations(setup))
+        yield LocalSession(self._catalog.build(setup), self._clock, deadline)
+
+
+class LocalSession:
+    """Scores conversations in this process; implements the port `EvaluationSession`."""
+
+    def __init__(self, metrics: tuple[Metric, ...], clock: Clock, deadline: float | None) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._deadline = deadline
+
+    @property
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """The metrics as they are applied."""
+        return tuple(metric.info for metric in self._metrics)
+
+    async def score(self, item: EvaluationItem) -> ConversationScores:
+        """Return the scores of one conversation, its metrics run at once."""
+        start = self._clock.now()
+        ledger = Ledger()
+        outcomes = await asyncio.gather(
+            *(self._outcome(metric, item, ledger) for metric in self._metrics)
+        )
+        scores = tuple(
+            MetricScore(metric.info.name, outcome)
+            for metric, outcome in zip(self._metrics, outcomes, strict=True)
+        )
+        seconds = self._clock.now() - start
+        return ConversationScores(item.id, scores, ledger.usage(messages=0, seconds=seconds))
+
+    async def _outcome(
+        self, metric: Metric, item: EvaluationItem, ledger: Ledger
+    ) -> float | Failure:
+        """Return the metric's score, or its failure."""
+        try:
+            async with until(self._deadline, self._clock):
+                value = float(await metric.score(item, ledger))
+            check_score(metric.info, value)
+        except Exception as error:
+            return failure_from(error)
+        return value
+
+
+def check_score(info: MetricInfo, value: float) -> None:
+    """Raise Upstream where `value` is not a score of the metric: not finite, or out of range."""
+    if math.isfinite(value):
+        if info.range is None:
+            return
+        slack = RANGE_TOLERANCE * (info.range.high - info.range.low)
+        if info.range.low - slack <= value <= info.range.high + slack:
+            return
+    expected = "a finite number" if info.range is None else f"{info.range.low} to {info.range.high}"
+    raise Upstream(
+        Reason.METRIC_FAILED,
+        f"{info.name}: scored {value}, expected {expected}",
+        metadata={"metric": info.name},
+    )

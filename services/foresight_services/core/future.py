@@ -1,0 +1,146 @@
+"""The unit of work: one future, asked for, simulated, scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from foresight_services.core.conversation import Conversation, Message
+from foresight_services.core.errors import Failure
+from foresight_services.core.objective import MetricSpec, Range
+from foresight_services.core.task import PolicyRef, Task
+from foresight_services.core.usage import Usage
+
+
+class Termination(StrEnum):
+    """How a future ended."""
+
+    HORIZON = "horizon"
+    USER_ENDED = "user_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class FutureId:
+    """Which future of a group."""
+
+    candidate: int
+    """Position of the candidate in the request, from 0."""
+    sample: int
+    """Sample index, from 0; draws depend on it and not on the candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationRequest:
+    """Futures of one group to simulate."""
+
+    task: Task
+    """What the conversation is about, preset applied."""
+    prefix: Conversation
+    """The conversation before the candidates."""
+    candidates: tuple[str, ...]
+    """Assistant responses that the futures continue."""
+    futures: tuple[FutureId, ...]
+    """The futures that are asked for."""
+    horizon_messages: int
+    """Greatest length of a future, messages of either role."""
+    seed: int
+    """Seed of every draw."""
+    policy: PolicyRef
+    """The policy that plays the assistant."""
+    max_message_tokens: int
+    """Limit on one simulated message, in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedFuture:
+    """A future that was simulated to its end."""
+
+    goal: str
+    """What the user wanted."""
+    messages: Conversation
+    """The messages after the candidate."""
+    termination: Termination
+    """How it ended."""
+    policy: PolicyRef
+    """The policy version that really answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """One future, ended."""
+
+    id: FutureId
+    """Which one."""
+    outcome: SimulatedFuture | Failure
+    """The conversation, or why there is none."""
+    usage: Usage
+    """What it cost, also where it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationItem:
+    """One conversation to score: prefix, candidate, then these messages."""
+
+    id: FutureId
+    """Which future."""
+    goal: str
+    """What the user wanted in it."""
+    messages: Conversation
+    """The messages after the candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSetup:
+    """What all conversations of an evaluation share."""
+
+    task: Task
+    """What the conversations are about, preset applied."""
+    prefix: Conversation
+    """The conversation before the candidates."""
+    candidates: tuple[str, ...]
+    """Assistant responses that the conversations continue."""
+    metrics: tuple[MetricSpec, ...]
+    """The metrics to apply."""
+    horizon_messages: int
+    """Greatest number of messages after a candidate."""
+    max_message_tokens: int
+    """Greatest length of a simulated message, in tokens."""
+
+    def conversation(self, item: EvaluationItem) -> Conversation:
+        """Return the complete conversation of `item`: prefix, candidate, future."""
+        candidate = Message("assistant", self.candidates[item.id.candidate])
+        return (*self.prefix, candidate, *item.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """A metric as it will be applied."""
+
+    name: str
+    """Name of the metric."""
+    version: str
+    """Version of its definition."""
+    range: Range | None
+    """The values that it can take here; None where it has no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricScore:
+    """One metric's verdict on one conversation."""
+
+    name: str
+    """Name of the metric."""
+    outcome: float | Failure
+    """The score, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationScores:
+    """The scores of one conversation."""
+
+    id: FutureId
+    """Which future."""
+    scores: tuple[MetricScore, ...]
+    """One for every metric, in the order of the setup."""
+    usage: Usage
+    """What the scoring cost."""

@@ -1,0 +1,191 @@
+"""The ports of the core: what it needs of the world outside, as Protocols.
+
+Adapters live in `models/`, `metrics/`, `worlds/`, `telemetry/` and in each service's `remote.py`;
+`bootstrap.py` connects them. An adapter raises `DomainError` for what it can name; anything else
+is a defect, logged and told as INTERNAL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from foresight_services.core.conversation import Conversation
+from foresight_services.core.future import (
+    ConversationScores,
+    EvaluationItem,
+    EvaluationSetup,
+    Future,
+    MetricInfo,
+    SimulationRequest,
+)
+from foresight_services.core.task import PolicyRef, Task
+from foresight_services.core.usage import Ledger
+
+ModelRole = Literal["user", "policy", "judge"]
+"""The parts that models play."""
+
+Stage = Literal["queue", "user_turn", "policy_turn", "judge"]
+"""Where the time of a reward goes; `queue` is the wait for a free place among the futures."""
+
+
+class Clock(Protocol):
+    """A monotonic clock."""
+
+    def now(self) -> float:
+        """Return seconds since an arbitrary start."""
+        ...
+
+
+class Telemetry(Protocol):
+    """What the operator sees. Never raises and never blocks."""
+
+    def stage_finished(self, stage: Stage, seconds: float) -> None:
+        """Observe the time that one stage took."""
+        ...
+
+    def model_called(self, role: ModelRole, outcome: Literal["ok", "error"]) -> None:
+        """Count a model call."""
+        ...
+
+    def futures_in_flight(self, change: int) -> None:
+        """Move the number of futures that are being simulated by `change`."""
+        ...
+
+    def future_finished(self, status: str) -> None:
+        """Count a future: `ok` or the reason of its failure."""
+        ...
+
+    def reward_finished(self, status: str, seconds: float) -> None:
+        """Observe a candidate's latency by `complete`, `partial` or the failure's reason."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a model is asked: its role, the facts it may know, and the conversation so far.
+
+    Backends that follow rules use the facts; prompted ones render them into a prompt.
+    """
+
+    role: ModelRole
+    """The part to play."""
+    task: Task
+    """The facts that this role may know: the policy sees neither goal nor reference."""
+    conversation: Conversation
+    """Everything said so far."""
+    seed: int
+    """Seed of this call's draws, an unsigned 64-bit integer."""
+    max_tokens: int
+    """Limit on the reply, in tokens."""
+    ledger: Ledger
+    """Where the call's cost is written down."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """What a model answered."""
+
+    text: str
+    """The reply."""
+    prompt_tokens: int
+    """Tokens read, as the backend counts them."""
+    completion_tokens: int
+    """Tokens written, as the backend counts them."""
+
+
+class ChatModel(Protocol):
+    """A model, or rules, that can be spoken with. Decorators on this port add what cuts across."""
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """Return the reply; equal requests to a deterministic backend give equal replies."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPolicy:
+    """A policy that can be called."""
+
+    ref: PolicyRef
+    """Its name and the version that answers."""
+    model: ChatModel
+    """The model behind it."""
+
+
+class Policies(Protocol):
+    """Knows the policies that futures can be played by."""
+
+    async def resolve(self, ref: PolicyRef, task: Task) -> ResolvedPolicy:
+        """Return the policy; NotFound where no such name or version can play `task`."""
+        ...
+
+
+class GoalSource(Protocol):
+    """Draws what the simulated user wants, where the task leaves it open."""
+
+    def check(self, task: Task) -> None:
+        """Raise InvalidInput, naming a field of `task`, where its user cannot be simulated."""
+        ...
+
+    def draw(self, task: Task, prefix: Conversation, seed: int) -> str:
+        """Return a goal from its distribution given `prefix`; Precondition if none is left."""
+        ...
+
+
+class Metric(Protocol):
+    """Scores conversations of one setup."""
+
+    @property
+    def info(self) -> MetricInfo:
+        """Name, version and range."""
+        ...
+
+    async def score(self, item: EvaluationItem, ledger: Ledger) -> float:
+        """Return the score of one conversation, in the metric's unit."""
+        ...
+
+
+class MetricCatalog(Protocol):
+    """Builds metrics from their specs."""
+
+    def build(self, setup: EvaluationSetup) -> tuple[Metric, ...]:
+        """Return the metrics of `setup`, in order; InvalidInput names `metrics[i]...`."""
+        ...
+
+
+class Simulator(Protocol):
+    """Plays conversations forward."""
+
+    def simulate(
+        self, request: SimulationRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[Future, None]:
+        """Yield every future that was asked for once, as it ends.
+
+        `deadline` is in the time of the clock. Close the iterator to cancel what is left.
+        """
+        ...
+
+
+class EvaluationSession(Protocol):
+    """Scores the conversations of one setup."""
+
+    @property
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """The metrics as they are applied, in the order of the setup."""
+        ...
+
+    async def score(self, item: EvaluationItem) -> ConversationScores:
+        """Return the scores of one conversation; many may be scored at once."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Judges conversations."""
+
+    def open(
+        self, setup: EvaluationSetup, *, deadline: float | None = None
+    ) -> AbstractAsyncContextManager[EvaluationSession]:
+        """Check `setup` (InvalidInput names `metrics[i]...`) and return a session for it."""
+        ...

@@ -1,0 +1,192 @@
+"""A request for rewards: as it was asked, and checked with its defaults filled in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from foresight_services.core import checks
+from foresight_services.core.conversation import Conversation
+from foresight_services.core.errors import Violation
+from foresight_services.core.objective import PROFILES, MetricSpec, Objective
+from foresight_services.core.suggest import one_of
+from foresight_services.core.task import PolicyRef, Preset, Task
+
+MAX_METADATA: Final = 64
+MAX_REQUEST_ID: Final = 128
+
+NO_PRESET: Final = Preset(
+    task=Task(),
+    objective=Objective(),
+    horizon_messages=4,
+    samples_max=3,
+    max_message_tokens=1024,
+)
+"""The defaults of a request that names no preset."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardQuery:
+    """What the caller asked for, unchecked; None stands for the default."""
+
+    task: Task
+    """What the conversation is about."""
+    prefix: Conversation
+    """The conversation before the candidates; roles are unchecked."""
+    candidates: tuple[str, ...]
+    """Assistant responses to score."""
+    objective: Objective = field(default_factory=lambda: Objective(profile=""))
+    """What makes a conversation good; an empty profile or list of metrics is the default."""
+    horizon_messages: int | None = None
+    """Length of a future."""
+    samples_min: int | None = None
+    """Futures that must succeed."""
+    samples_max: int | None = None
+    """Futures to simulate."""
+    seed: int = 0
+    """Seed of every draw."""
+    policy: PolicyRef = field(default_factory=PolicyRef)
+    """The policy that plays the assistant."""
+    max_message_tokens: int | None = None
+    """Limit on one simulated message."""
+    request_id: str = ""
+    """The caller's name for the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardRequest:
+    """A request that can be served; see RewardQuery for the fields."""
+
+    task: Task
+    prefix: Conversation
+    candidates: tuple[str, ...]
+    objective: Objective
+    horizon_messages: int
+    samples_min: int
+    samples_max: int
+    seed: int
+    policy: PolicyRef
+    max_message_tokens: int
+
+
+def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
+    """Check `query`, fill in its defaults, and return the request to serve.
+
+    Raises:
+        InvalidInput: with every field that is wrong, by its path in the contract.
+    """
+    checks.require(_violations(query, presets))
+    preset = presets.get(query.task.preset, NO_PRESET)
+    samples_max = _given(query.samples_max, max(preset.samples_max, query.samples_min or 1))
+    return RewardRequest(
+        task=_with_defaults(query.task, preset.task),
+        prefix=query.prefix,
+        candidates=query.candidates,
+        objective=Objective(
+            profile=query.objective.profile or preset.objective.profile,
+            metrics=query.objective.metrics or preset.objective.metrics,
+        ),
+        horizon_messages=_given(query.horizon_messages, preset.horizon_messages),
+        samples_min=_given(query.samples_min, (samples_max + 1) // 2),
+        samples_max=samples_max,
+        seed=query.seed,
+        policy=query.policy,
+        max_message_tokens=_given(query.max_message_tokens, preset.max_message_tokens),
+    )
+
+
+def _violations(query: RewardQuery, presets: Mapping[str, Preset]) -> Iterator[Violation]:
+    if len(query.request_id) > MAX_REQUEST_ID:
+        yield Violation(
+            "request_id", f"has {len(query.request_id)} characters; at most {MAX_REQUEST_ID}"
+        )
+    yield from _task(query.task, presets)
+    yield from checks.prefix(query.prefix)
+    yield from checks.candidates(query.candidates)
+    yield from _objective(query, presets)
+    yield from _simulation(query)
+
+
+def _given(asked: int | None, default: int) -> int:
+    """Return what was asked for, 0 included, else the default."""
+    return default if asked is None else asked
+
+
+def _with_defaults(task: Task, defaults: Task) -> Task:
+    return replace(
+        task,
+        description=task.description or defaults.description,
+        guidance=task.guidance or defaults.guidance,
+        goal=task.goal or defaults.goal,
+        reference=task.reference or defaults.reference,
+        world=task.world or defaults.world,
+        metadata={**defaults.metadata, **task.metadata},
+    )
+
+
+def _task(task: Task, presets: Mapping[str, Preset]) -> Iterator[Violation]:
+    defaults = presets.get(task.preset, NO_PRESET).task
+    if task.preset and task.preset not in presets:
+        yield Violation("task.preset", one_of(task.preset, presets))
+    elif not (task.goal or task.world or defaults.goal or defaults.world):
+        yield Violation(
+            "task.goal", "is empty; say what the user wants, or name a preset or a world"
+        )
+    for name in ("description", "guidance", "goal", "reference"):
+        yield from checks.size(f"task.{name}", getattr(task, name))
+    if len(task.metadata) > MAX_METADATA:
+        yield Violation(
+            "task.metadata", f"has {len(task.metadata)} entries; at most {MAX_METADATA}"
+        )
+    for key, value in task.metadata.items():
+        yield from checks.size(f"task.metadata[{key[:64]!r}]", value)
+
+
+def _objective(query: RewardQuery, presets: Mapping[str, Preset]) -> Iterator[Violation]:
+    objective = query.objective
+    if objective.profile and objective.profile not in PROFILES:
+        yield Violation("objective.profile", one_of(objective.profile, PROFILES))
+    defaults = presets.get(query.task.preset, NO_PRESET).objective
+    if not (objective.metrics or defaults.metrics):
+        yield Violation("objective.metrics", "is empty; name at least one metric")
+    if len(objective.metrics) > checks.MAX_METRICS:
+        yield Violation(
+            "objective.metrics",
+            f"has {len(objective.metrics)} entries; at most {checks.MAX_METRICS}",
+        )
+    seen: dict[str, int] = {}
+    for index, spec in enumerate(objective.metrics):
+        yield from _metric(f"objective.metrics[{index}]", spec)
+        if spec.name and spec.name in seen:
+            yield Violation(
+                f"objective.metrics[{index}].name",
+                f"{spec.name!r} is already metric {seen[spec.name]}; name each metric once",
+            )
+        seen.setdefault(spec.name, index)
+
+
+def _metric(path: str, spec: MetricSpec) -> Iterator[Violation]:
+    if not spec.name:
+        yield Violation(f"{path}.name", "is empty; name the metric")
+    if not math.isfinite(spec.weight):
+        yield Violation(f"{path}.weight", f"is {spec.weight}; must be a finite number")
+    yield from checks.size(f"{path}.artifact", spec.artifact)
+
+
+def _simulation(query: RewardQuery) -> Iterator[Violation]:
+    for name, value, low, high in (
+        ("horizon_messages", query.horizon_messages, 0, checks.MAX_HORIZON),
+        ("max_message_tokens", query.max_message_tokens, 1, checks.MAX_MESSAGE_TOKENS),
+        ("samples.max", query.samples_max, 1, checks.MAX_SAMPLES),
+        ("samples.min", query.samples_min, 1, checks.MAX_SAMPLES),
+    ):
+        yield from checks.integer(f"simulation.{name}", value, low, high)
+    if query.samples_max is not None and (query.samples_min or 0) > query.samples_max >= 1:
+        yield Violation(
+            "simulation.samples.min",
+            f"is {query.samples_min}, more than `max`, {query.samples_max}; must be at most that",
+        )
+    if not query.policy.name:
+        yield Violation("simulation.policy.name", "is empty; name a policy")

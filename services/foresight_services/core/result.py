@@ -1,0 +1,126 @@
+"""What a computation tells: futures as they end, candidates' rewards, a summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foresight_services.core.errors import Failure
+from foresight_services.core.estimator import Estimate
+from foresight_services.core.future import FutureId, MetricInfo, MetricScore, SimulatedFuture
+from foresight_services.core.objective import Range
+from foresight_services.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class FutureFinished:
+    """A future has ended."""
+
+    id: FutureId
+    """Which one."""
+    ok: bool
+    """Whether it was simulated and every metric scored it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFuture:
+    """One future with its scores, or why it has none."""
+
+    id: FutureId
+    """Which one."""
+    simulated: SimulatedFuture | None
+    """The conversation; None where the simulation failed."""
+    scores: tuple[MetricScore, ...]
+    """One for every metric; empty where the simulation or the evaluator failed."""
+    error: Failure | None
+    """Why it was not simulated or not scored at all."""
+    usage: Usage
+    """What it cost, its scoring included."""
+
+    @classmethod
+    def failed(cls, which: FutureId, failure: Failure, usage: Usage | None = None) -> ScoredFuture:
+        """Return a future without scores."""
+        return cls(which, None, (), failure, usage or Usage())
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why this future has no objective: its own failure, else its first failed metric's."""
+        if self.error is not None:
+            return self.error
+        return next((s.outcome for s in self.scores if isinstance(s.outcome, Failure)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class FutureResult:
+    """One future and its objective."""
+
+    scored: ScoredFuture
+    """The future and its scores."""
+    objective: float | Failure
+    """The objective of the complete conversation, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """One metric over the futures of a candidate."""
+
+    name: str
+    """Name of the metric."""
+    mean: float | None
+    """Mean over the futures in which it succeeded; None where it never did."""
+    n_ok: int
+    """Futures in which it succeeded."""
+    n_failed: int
+    """Futures in which it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A multiturn-aware reward."""
+
+    estimate: Estimate
+    """Mean, standard error and interval."""
+    complete: bool
+    """Whether every future that was asked for is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateResult:
+    """One candidate's reward, or why it has none."""
+
+    index: int
+    """Position of the candidate in the request."""
+    outcome: Reward | Failure
+    """The reward, or why there is none."""
+    n_ok: int
+    """Futures that were simulated and scored."""
+    n_requested: int
+    """Futures that were asked for."""
+    metrics: tuple[MetricSummary, ...]
+    """Metrics, in the order of the objective."""
+    futures: tuple[FutureResult, ...]
+    """All futures, by sample index."""
+    usage: Usage
+    """What the candidate cost; seconds from the start of the request to this result."""
+
+    @property
+    def status(self) -> str:
+        """`complete`, `partial`, or the reason of the failure."""
+        if isinstance(self.outcome, Failure):
+            return self.outcome.reason
+        return "complete" if self.outcome.complete else "partial"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSummary:
+    """What holds for a group as a whole."""
+
+    profile: str
+    """The objective profile that was applied."""
+    profile_version: str
+    """Version of the profile's definition."""
+    metrics: tuple[MetricInfo, ...]
+    """The metrics as they were applied."""
+    objective_range: Range | None
+    """The values that the objective can take; None where a metric has no bound."""
+    usage: Usage
+    """The cost of the whole group."""
