@@ -1,0 +1,186 @@
+"""The composition root: from a configuration to running services. Nothing else connects adapters.
+
+`all` puts the three services into one process with direct calls between them; `reward`,
+`simulator` and `evaluator` are one service each, the reward service calling the other two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Literal
+
+from foresight.v1 import evaluator_service_pb2_grpc as evaluator_pb_grpc
+from foresight.v1 import policy_service_pb2_grpc as policy_pb_grpc
+from foresight.v1 import reward_service_pb2_grpc as reward_pb_grpc
+from foresight.v1 import simulator_service_pb2_grpc as simulator_pb_grpc
+from foresight_services.config import Config, ServiceConfig
+from foresight_services.core.evaluation import Evaluation
+from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
+from foresight_services.core.reward import Rewards
+from foresight_services.core.simulation import Simulation
+from foresight_services.evaluator.remote import RemoteEvaluator
+from foresight_services.evaluator.servicer import EvaluatorServicer
+from foresight_services.metrics.catalog import Catalog
+from foresight_services.models.builtin import BuiltinModel
+from foresight_services.models.directory import ConfiguredPolicies
+from foresight_services.models.metered import MeteredModel
+from foresight_services.reward.servicer import PolicyServicer, RewardServicer
+from foresight_services.rpc.channel import Peer, open_peer
+from foresight_services.rpc.server import Registration, Server, wait_until_serving
+from foresight_services.simulator.remote import RemoteSimulator
+from foresight_services.simulator.servicer import SimulatorServicer
+from foresight_services.tasks.presets import load_presets
+from foresight_services.telemetry.prometheus import MetricsEndpoint, PrometheusTelemetry
+from foresight_services.worlds.goals import WorldGoals
+from foresight_services.worlds.registry import make_worlds
+from foresight_services.worlds.world import World
+
+ServiceName = Literal["all", "reward", "simulator", "evaluator"]
+"""What a process can serve."""
+
+
+class MonotonicClock:
+    """The machine's monotonic clock; implements the port `Clock`."""
+
+    def now(self) -> float:
+        """Return seconds since an arbitrary start."""
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A service that listens."""
+
+    address: str
+    """Where gRPC listens."""
+    metrics: str | None
+    """Where Prometheus scrapes; None where nothing does."""
+    server: Server
+    """Its life; SERVING once it is ready."""
+
+
+@asynccontextmanager
+async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningService]:
+    """Start `what` and yield it; on leaving, whatever still runs is stopped at once.
+
+    Raises:
+        InvalidInput: where an address cannot be listened on.
+    """
+    clock, telemetry = MonotonicClock(), PrometheusTelemetry()
+    where = config.services.reward if what == "all" else getattr(config.services, what)
+    async with AsyncExitStack() as stack:
+        peers: tuple[Peer, ...] = ()
+        if what == "reward":
+            peers = tuple(
+                _peer(name, settings, config)
+                for name, settings in (
+                    ("simulator", config.services.simulator),
+                    ("evaluator", config.services.evaluator),
+                )
+            )
+            for peer in peers:
+                stack.push_async_callback(peer.channel.close)
+        registrations = tuple(_registrations(config, what, peers, clock, telemetry))
+        server = Server(
+            registrations, config=config, clock=clock, observe=telemetry.request_finished
+        )
+        address = await server.start(where.listen)
+        stack.push_async_callback(server.stop)
+        metrics = None
+        if where.metrics is not None:
+            endpoint = MetricsEndpoint(telemetry, where.metrics)
+            stack.callback(endpoint.close)
+            metrics = endpoint.address
+        readiness = asyncio.create_task(server.serve_when(wait_until_serving(peers)))
+        stack.push_async_callback(_cancel, readiness)
+        yield RunningService(address, metrics, server)
+
+
+def _registrations(
+    config: Config,
+    what: ServiceName,
+    peers: tuple[Peer, ...],
+    clock: Clock,
+    telemetry: Telemetry,
+) -> Iterator[Registration]:
+    simulator: Simulator | None = None
+    evaluator: Evaluator | None = None
+    if what == "reward":
+        simulator = RemoteSimulator(peers[0], clock)
+        evaluator = RemoteEvaluator(peers[1], clock)
+    if what in ("all", "simulator"):
+        simulator = build_simulator(config, clock, telemetry)
+        simulator_servicer = SimulatorServicer(simulator, clock)
+        yield _register("SimulatorService", simulator_pb_grpc, simulator_servicer)
+    if what in ("all", "evaluator"):
+        evaluator = build_evaluator(config, clock, telemetry)
+        evaluator_servicer = EvaluatorServicer(evaluator, clock)
+        yield _register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer)
+    if simulator is not None and evaluator is not None:
+        rewards = build_rewards(config, simulator, evaluator, clock, telemetry)
+        yield _register("RewardService", reward_pb_grpc, RewardServicer(rewards, clock))
+        yield _register("PolicyService", policy_pb_grpc, PolicyServicer())
+
+
+def _register(name: str, module: ModuleType, servicer: object) -> Registration:
+    add = getattr(module, f"add_{name}Servicer_to_server")
+    return Registration(f"foresight.v1.{name}", partial(add, servicer))
+
+
+def build_rewards(
+    config: Config, simulator: Simulator, evaluator: Evaluator, clock: Clock, telemetry: Telemetry
+) -> Rewards:
+    """Return the main use case over any simulator and evaluator."""
+    return Rewards(
+        simulator=simulator,
+        evaluator=evaluator,
+        presets=load_presets(),
+        clock=clock,
+        telemetry=telemetry,
+        deadline_margin_seconds=config.services.deadline_margin_seconds,
+    )
+
+
+def build_simulator(config: Config, clock: Clock, telemetry: Telemetry) -> Simulation:
+    """Return the simulator of this process."""
+    worlds = _worlds(config)
+    rules = {name: BuiltinModel(worlds, skill=model.skill) for name, model in config.models.items()}
+    metered = {
+        name: MeteredModel(model, clock=clock, telemetry=telemetry) for name, model in rules.items()
+    }
+    return Simulation(
+        user=metered[config.roles.user],
+        policies=ConfiguredPolicies({name: (rules[name], metered[name]) for name in rules}),
+        goals=WorldGoals(worlds, world_required=True),
+        clock=clock,
+        telemetry=telemetry,
+        termination_signal=config.simulator.termination_signal,
+        max_futures=config.simulator.max_futures,
+    )
+
+
+def build_evaluator(config: Config, clock: Clock, telemetry: Telemetry) -> Evaluation:
+    """Return the evaluator of this process."""
+    rules = BuiltinModel(_worlds(config), skill=config.models[config.roles.judge].skill)
+    judge = MeteredModel(rules, clock=clock, telemetry=telemetry)
+    return Evaluation(catalog=Catalog(judge=judge), clock=clock)
+
+
+def _worlds(config: Config) -> Mapping[str, World]:
+    settings = config.worlds.twenty_questions
+    return make_worlds(error_rate=settings.error_rate, knowledge_path=settings.knowledge_path)
+
+
+def _peer(name: str, settings: ServiceConfig, config: Config) -> Peer:
+    return open_peer(name, settings.target or settings.listen, config)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,74 @@
+"""EvaluatorService's messages between the wire and the domain, both ways."""
+
+from __future__ import annotations
+
+from foresight.v1 import evaluator_service_pb2 as pb
+from foresight_services.core.future import (
+    ConversationScores,
+    EvaluationItem,
+    EvaluationSetup,
+    FutureId,
+)
+from foresight_services.rpc import codec
+
+
+def decode_setup(setup: pb.EvaluationSetup) -> EvaluationSetup:
+    """Return the setup; it is checked by the core."""
+    return EvaluationSetup(
+        task=codec.decode_task(setup.task),
+        prefix=codec.decode_messages(setup.prefix),
+        candidates=tuple(setup.candidates),
+        metrics=tuple(codec.decode_spec(spec) for spec in setup.metrics),
+        horizon_messages=setup.horizon_messages,
+        max_message_tokens=setup.max_message_tokens,
+    )
+
+
+def encode_setup(setup: EvaluationSetup) -> pb.EvaluationSetup:
+    """Return the setup for the wire."""
+    return pb.EvaluationSetup(
+        task=codec.encode_task(setup.task),
+        prefix=codec.encode_messages(setup.prefix),
+        candidates=setup.candidates,
+        metrics=[codec.encode_spec(spec) for spec in setup.metrics],
+        horizon_messages=setup.horizon_messages,
+        max_message_tokens=setup.max_message_tokens,
+    )
+
+
+def decode_item(item: pb.ConversationItem) -> EvaluationItem:
+    """Return the conversation to score."""
+    return EvaluationItem(
+        FutureId(item.candidate_index, item.sample_index),
+        item.goal,
+        codec.decode_messages(item.messages),
+    )
+
+
+def encode_item(item: EvaluationItem) -> pb.ConversationItem:
+    """Return the conversation to score for the wire."""
+    return pb.ConversationItem(
+        candidate_index=item.id.candidate,
+        sample_index=item.id.sample,
+        goal=item.goal,
+        messages=codec.encode_messages(item.messages),
+    )
+
+
+def decode_scores(scores: pb.ConversationScores) -> ConversationScores:
+    """Return the scores of one conversation."""
+    return ConversationScores(
+        FutureId(scores.candidate_index, scores.sample_index),
+        tuple(codec.decode_score(score) for score in scores.scores),
+        codec.decode_usage(scores.usage),
+    )
+
+
+def encode_scores(scores: ConversationScores) -> pb.ConversationScores:
+    """Return the scores of one conversation for the wire."""
+    return pb.ConversationScores(
+        candidate_index=scores.id.candidate,
+        sample_index=scores.id.sample,
+        scores=[codec.encode_score(score) for score in scores.scores],
+        usage=codec.encode_usage(scores.usage),
+    )

@@ -1,0 +1,62 @@
+"""EvaluatorService over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from foresight.v1 import evaluator_service_pb2 as pb
+from foresight.v1 import evaluator_service_pb2_grpc as pb_grpc
+from foresight_services.core.errors import InvalidInput, Violation
+from foresight_services.core.merge import merge
+from foresight_services.core.ports import Clock, EvaluationSession, Evaluator
+from foresight_services.evaluator.codec import decode_item, decode_setup, encode_scores
+from foresight_services.rpc.codec import encode_info
+from foresight_services.rpc.deadline import ServerContext, deadline_of
+
+
+class EvaluatorServicer(pb_grpc.EvaluatorServiceServicer):
+    """Answers EvaluatorService's calls."""
+
+    def __init__(self, evaluator: Evaluator, clock: Clock) -> None:
+        self._evaluator = evaluator
+        self._clock = clock
+
+    async def Evaluate(
+        self, request_iterator: AsyncIterator[pb.EvaluateRequest], context: ServerContext
+    ) -> AsyncIterator[pb.EvaluateResponse]:
+        """Check the setup, then answer each conversation with its scores."""
+        first = await anext(request_iterator, pb.EvaluateRequest())
+        if first.WhichOneof("request") != "setup":
+            raise InvalidInput((Violation("setup", "is missing; it must be the first request"),))
+        setup = decode_setup(first.setup)
+        deadline = deadline_of(context, self._clock)
+        async with self._evaluator.open(setup, deadline=deadline) as session:
+            infos = [encode_info(info) for info in session.metrics]
+            yield pb.EvaluateResponse(ready=pb.EvaluationReady(metrics=infos))
+            answers = merge(_answers(session, request_iterator, len(setup.candidates)))
+            async with aclosing(answers):
+                async for answer in answers:
+                    yield answer
+
+
+async def _answers(
+    session: EvaluationSession, requests: AsyncIterator[pb.EvaluateRequest], candidates: int
+) -> AsyncIterator[AsyncGenerator[pb.EvaluateResponse, None]]:
+    """Yield, for each conversation as it comes in, the stream of its one answer."""
+    async for request in requests:
+        if request.WhichOneof("request") != "conversation":
+            problem = "is missing; every request after the setup must be a conversation"
+            raise InvalidInput((Violation("conversation", problem),))
+        index = request.conversation.candidate_index
+        if not 0 <= index < candidates:
+            problem = f"is {index}; must be 0 to {candidates - 1}"
+            raise InvalidInput((Violation("conversation.candidate_index", problem),))
+        yield _answer(session, request.conversation)
+
+
+async def _answer(
+    session: EvaluationSession, item: pb.ConversationItem
+) -> AsyncGenerator[pb.EvaluateResponse, None]:
+    scores = await session.score(decode_item(item))
+    yield pb.EvaluateResponse(scores=encode_scores(scores))

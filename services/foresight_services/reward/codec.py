@@ -1,0 +1,122 @@
+"""RewardService's messages between the wire and the domain."""
+
+from __future__ import annotations
+
+from foresight.v1 import reward_service_pb2 as pb
+from foresight_services.core.errors import Failure
+from foresight_services.core.estimator import Estimate
+from foresight_services.core.objective import Objective
+from foresight_services.core.request import RewardQuery
+from foresight_services.core.result import (
+    CandidateResult,
+    FutureFinished,
+    FutureResult,
+    GroupSummary,
+    MetricSummary,
+    Reward,
+)
+from foresight_services.rpc import codec
+from foresight_services.rpc.status import encode_failure
+
+
+def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
+    """Return the request, unchecked."""
+    simulation, samples = request.simulation, request.simulation.samples
+    return RewardQuery(
+        task=codec.decode_task(request.task),
+        prefix=codec.decode_messages(request.prefix),
+        candidates=tuple(request.candidates),
+        objective=Objective(
+            request.objective.profile,
+            tuple(codec.decode_spec(spec) for spec in request.objective.metrics),
+        ),
+        horizon_messages=(
+            simulation.horizon_messages if simulation.HasField("horizon_messages") else None
+        ),
+        samples_min=samples.min if samples.HasField("min") else None,
+        samples_max=samples.max if samples.HasField("max") else None,
+        seed=simulation.seed,
+        policy=codec.decode_policy(simulation.policy),
+        max_message_tokens=(
+            simulation.max_message_tokens if simulation.HasField("max_message_tokens") else None
+        ),
+        request_id=request.request_id,
+    )
+
+
+def encode_result(result: CandidateResult, *, include_futures: bool) -> pb.CandidateResult:
+    """Return a candidate's result for the wire; texts only with `include_futures`."""
+    encoded = pb.CandidateResult(
+        candidate_index=result.index,
+        n_ok=result.n_ok,
+        n_requested=result.n_requested,
+        metrics=[_encode_metric(metric) for metric in result.metrics],
+        futures=[_encode_future(future, include_futures) for future in result.futures],
+        usage=codec.encode_usage(result.usage),
+    )
+    if isinstance(result.outcome, Failure):
+        encoded.error.CopyFrom(encode_failure(result.outcome))
+    else:
+        encoded.reward.CopyFrom(_encode_reward(result.outcome))
+    return encoded
+
+
+def encode_summary(request_id: str, summary: GroupSummary) -> pb.ComputeRewardsResponse:
+    """Return what holds for a group as a whole, without its results."""
+    return pb.ComputeRewardsResponse(
+        request_id=request_id,
+        usage=codec.encode_usage(summary.usage),
+        profile=summary.profile,
+        profile_version=summary.profile_version,
+        metrics=[codec.encode_info(info) for info in summary.metrics],
+        objective_range=codec.encode_range(summary.objective_range),
+    )
+
+
+def encode_progress(event: FutureFinished) -> pb.FutureDone:
+    """Return the end of a future for the wire."""
+    return pb.FutureDone(
+        candidate_index=event.id.candidate, sample_index=event.id.sample, ok=event.ok
+    )
+
+
+def _encode_reward(reward: Reward) -> pb.Reward:
+    estimate: Estimate = reward.estimate
+    status = pb.REWARD_STATUS_COMPLETE if reward.complete else pb.REWARD_STATUS_PARTIAL
+    encoded = pb.Reward(value=estimate.mean, stderr=estimate.stderr, status=status)
+    if estimate.interval is not None:
+        encoded.interval.CopyFrom(
+            pb.ConfidenceInterval(
+                low=estimate.interval.low,
+                high=estimate.interval.high,
+                level=estimate.interval.level,
+                method=estimate.interval.method,
+            )
+        )
+    return encoded
+
+
+def _encode_metric(metric: MetricSummary) -> pb.MetricSummary:
+    return pb.MetricSummary(
+        name=metric.name, mean=metric.mean, n_ok=metric.n_ok, n_failed=metric.n_failed
+    )
+
+
+def _encode_future(future: FutureResult, include_texts: bool) -> pb.FutureResult:
+    scored = future.scored
+    encoded = pb.FutureResult(
+        sample_index=scored.id.sample,
+        scores=[codec.encode_score(score) for score in scored.scores],
+        usage=codec.encode_usage(scored.usage),
+    )
+    if isinstance(future.objective, Failure):
+        encoded.error.CopyFrom(encode_failure(future.objective))
+    else:
+        encoded.objective = future.objective
+    if scored.simulated is not None:
+        encoded.termination = codec.encode_termination(scored.simulated.termination)
+        encoded.policy.CopyFrom(codec.encode_policy(scored.simulated.policy))
+        if include_texts:
+            encoded.goal = scored.simulated.goal
+            encoded.messages.extend(codec.encode_messages(scored.simulated.messages))
+    return encoded

@@ -1,0 +1,132 @@
+"""RewardService and PolicyService over gRPC."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from foresight.v1 import policy_service_pb2 as policy_pb
+from foresight.v1 import policy_service_pb2_grpc, reward_service_pb2_grpc
+from foresight.v1 import reward_service_pb2 as pb
+from foresight_services.core.errors import NotImplementedHere, failure_from
+from foresight_services.core.merge import merge
+from foresight_services.core.ports import Clock
+from foresight_services.core.result import CandidateResult, FutureFinished, GroupSummary
+from foresight_services.core.reward import Event, Rewards
+from foresight_services.reward.codec import (
+    decode_query,
+    encode_progress,
+    encode_result,
+    encode_summary,
+)
+from foresight_services.rpc.deadline import ServerContext, deadline_of
+from foresight_services.rpc.status import encode_failure
+
+
+class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
+    """Answers RewardService's calls."""
+
+    def __init__(self, rewards: Rewards, clock: Clock) -> None:
+        self._rewards = rewards
+        self._clock = clock
+
+    async def ComputeRewards(
+        self, request: pb.ComputeRewardsRequest, context: ServerContext
+    ) -> pb.ComputeRewardsResponse:
+        """Return the rewards of one group."""
+        results: list[CandidateResult] = []
+        summary: GroupSummary | None = None
+        async with aclosing(self._compute(request, context)) as events:
+            async for event in events:
+                if isinstance(event, CandidateResult):
+                    results.append(event)
+                elif isinstance(event, GroupSummary):
+                    summary = event
+        if summary is None:
+            raise AssertionError("a computation ended without its summary")
+        response = encode_summary(_request_id(request), summary)
+        response.results.extend(
+            encode_result(result, include_futures=request.include_futures)
+            for result in sorted(results, key=lambda result: result.index)
+        )
+        return response
+
+    async def StreamRewards(
+        self, request_iterator: AsyncIterator[pb.StreamRewardsRequest], context: ServerContext
+    ) -> AsyncIterator[pb.StreamRewardsResponse]:
+        """Send every candidate's result as soon as it is known."""
+        answers = merge(self._group(request, context) async for request in request_iterator)
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
+
+    async def GetReward(
+        self, request: pb.GetRewardRequest, context: ServerContext
+    ) -> pb.GetRewardResponse:
+        """Not implemented by this version."""
+        raise NotImplementedHere("GetReward")
+
+    def _compute(
+        self, request: pb.ComputeRewardsRequest, context: ServerContext
+    ) -> AsyncGenerator[Event, None]:
+        deadline = deadline_of(context, self._clock)
+        return self._rewards.compute(decode_query(request), deadline=deadline)
+
+    async def _group(
+        self, request: pb.StreamRewardsRequest, context: ServerContext
+    ) -> AsyncGenerator[pb.StreamRewardsResponse, None]:
+        """Yield the events of one group of a stream; a refusal is an event too."""
+        group, name = request.group, _request_id(request.group)
+        try:
+            async with aclosing(self._compute(group, context)) as events:
+                async for event in events:
+                    answer = _encode_event(name, event, request)
+                    if answer is not None:
+                        yield answer
+        except Exception as error:
+            refusal = pb.GroupDone(error=encode_failure(failure_from(error)))
+            yield pb.StreamRewardsResponse(request_id=name, done=refusal)
+
+
+class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
+    """Answers PolicyService's calls, of which this version implements none."""
+
+    async def PublishPolicy(
+        self, request: policy_pb.PublishPolicyRequest, context: ServerContext
+    ) -> policy_pb.PublishPolicyResponse:
+        """Not implemented by this version."""
+        raise NotImplementedHere("PublishPolicy")
+
+    async def GetPolicy(
+        self, request: policy_pb.GetPolicyRequest, context: ServerContext
+    ) -> policy_pb.GetPolicyResponse:
+        """Not implemented by this version."""
+        raise NotImplementedHere("GetPolicy")
+
+    async def ListPolicies(
+        self, request: policy_pb.ListPoliciesRequest, context: ServerContext
+    ) -> policy_pb.ListPoliciesResponse:
+        """Not implemented by this version."""
+        raise NotImplementedHere("ListPolicies")
+
+
+def _request_id(request: pb.ComputeRewardsRequest) -> str:
+    return request.request_id or uuid.uuid4().hex
+
+
+def _encode_event(
+    name: str, event: Event, request: pb.StreamRewardsRequest
+) -> pb.StreamRewardsResponse | None:
+    match event:
+        case CandidateResult():
+            texts = request.group.include_futures
+            result = encode_result(event, include_futures=texts)
+            return pb.StreamRewardsResponse(request_id=name, candidate=result)
+        case GroupSummary():
+            done = pb.GroupDone(summary=encode_summary(name, event))
+            return pb.StreamRewardsResponse(request_id=name, done=done)
+        case FutureFinished():
+            if not request.progress:
+                return None
+            return pb.StreamRewardsResponse(request_id=name, future=encode_progress(event))

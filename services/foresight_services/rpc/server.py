@@ -1,0 +1,122 @@
+"""One gRPC server's life: listen, become ready, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from foresight_services.config import Config, TlsConfig
+from foresight_services.core.errors import InvalidInput, Violation
+from foresight_services.core.ports import Clock
+from foresight_services.rpc.channel import SIZE_OPTIONS, Peer
+from foresight_services.rpc.interceptors import CallInterceptor, RequestObserver
+
+_log: Final = logging.getLogger(__name__)
+
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A service that a server offers."""
+
+    name: str
+    """Full name, such as `foresight.v1.RewardService`."""
+    add: Callable[[grpc.aio.Server], None]
+    """Adds its servicer to a server."""
+
+
+class Server:
+    """A gRPC server with health, reflection and a graceful end."""
+
+    def __init__(
+        self,
+        registrations: Iterable[Registration],
+        *,
+        config: Config,
+        clock: Clock,
+        observe: RequestObserver,
+    ) -> None:
+        self._config = config
+        token = None if config.token is None else config.token.get_secret_value()
+        interceptor = CallInterceptor(clock=clock, observe=observe, token=token)
+        self._server = grpc.aio.server(interceptors=[interceptor], options=list(SIZE_OPTIONS))
+        self._health = health.aio.HealthServicer()
+        self._names = ["", *(registration.name for registration in registrations)]
+        for registration in registrations:
+            registration.add(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+
+    async def start(self, address: str) -> str:
+        """Listen on `address`, not yet SERVING; return the address with the port it got."""
+        await self._set(NOT_SERVING)
+        tls = self._config.services.tls
+        try:
+            if tls is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, _credentials(tls))
+        except RuntimeError as error:
+            problem = f"cannot listen on {address}; is the port taken?"
+            raise InvalidInput((Violation("listen", problem),)) from error
+        await self._server.start()
+        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+    async def serve_when(self, ready: Awaitable[Any]) -> None:
+        """Become SERVING as soon as `ready` returns."""
+        await ready
+        await self._set(SERVING)
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING, give balancers time to notice and calls time to finish, and stop."""
+        await self._set(NOT_SERVING)
+        await asyncio.sleep(self._config.services.drain_notice_seconds)
+        await self._server.stop(self._config.services.drain_grace_seconds)
+
+    async def stop(self) -> None:
+        """Stop at once; calls in flight are cancelled."""
+        await self._server.stop(None)
+
+    async def _set(self, status: Any) -> None:
+        for name in self._names:
+            await self._health.set(name, status)
+
+
+def _credentials(tls: TlsConfig) -> grpc.ServerCredentials:
+    pair = (Path(tls.key_path).read_bytes(), Path(tls.certificate_path).read_bytes())
+    return grpc.ssl_server_credentials(
+        [pair],
+        root_certificates=Path(tls.ca_path).read_bytes(),
+        require_client_auth=tls.require_client_certificate,
+    )
+
+
+async def wait_until_serving(peers: Iterable[Peer], *, pause_seconds: float = 0.2) -> None:
+    """Return when every one of `peers` says that it is SERVING."""
+    for peer in peers:
+        stub: Any = health_pb2_grpc.HealthStub(peer.channel)
+        waited = False
+        while True:
+            try:
+                answer = await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+                if answer.status == SERVING:
+                    break
+            except grpc.aio.AioRpcError as error:
+                _log.debug("the %s is not reachable: %s", peer.name, error.code().name)
+            if not waited:
+                _log.warning("waiting for the %s", peer.name)
+                waited = True
+            await asyncio.sleep(pause_seconds)

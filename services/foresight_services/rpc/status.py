@@ -1,0 +1,115 @@
+"""Failures on the wire: the one mapping between the domain and google.rpc.Status."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from foresight_services.core.errors import (
+    DomainError,
+    Failure,
+    Family,
+    Reason,
+    Upstream,
+    Violation,
+    error_from,
+)
+
+DOMAIN: Final = "foresight.v1"
+"""The ErrorInfo domain under which reasons are unique."""
+
+CODES: Final[dict[Family, grpc.StatusCode]] = {
+    Family.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Family.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Family.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Family.LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Family.UPSTREAM: grpc.StatusCode.UNAVAILABLE,
+    Family.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Family.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Family.NOT_IMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
+    Family.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+"""The status code that each family travels as."""
+
+_FAMILIES: Final = {code.value[0]: family for family, code in CODES.items()}
+
+# Trailing metadata is limited to 8 KiB by common proxies; a long list says the same as its start.
+_MOST_VIOLATIONS: Final = 16
+_LONGEST_TEXT: Final = 500
+
+
+def encode_failure(failure: Failure) -> status_pb2.Status:
+    """Return `failure` with ErrorInfo and, for invalid input, BadRequest."""
+    details: list[Any] = [
+        error_details_pb2.ErrorInfo(
+            reason=failure.reason, domain=DOMAIN, metadata=dict(failure.metadata)
+        )
+    ]
+    if failure.violations:
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=v.field, description=_shorten(v.description)
+                    )
+                    for v in failure.violations[:_MOST_VIOLATIONS]
+                ]
+            )
+        )
+    packed = []
+    for detail in details:
+        any_message = AnyMessage()
+        any_message.Pack(detail)
+        packed.append(any_message)
+    code: int = CODES[failure.family].value[0]
+    return status_pb2.Status(code=code, message=_shorten(failure.message), details=packed)
+
+
+def decode_failure(status: status_pb2.Status) -> Failure:
+    """Return the failure that `status` carries; one of another origin is told by its code alone."""
+    reason, metadata = Reason.INTERNAL, {}
+    violations: tuple[Violation, ...] = ()
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        bad_request = error_details_pb2.BadRequest()
+        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in Reason.__members__:
+            reason, metadata = Reason(info.reason), dict(info.metadata)
+        elif detail.Unpack(bad_request):
+            violations = tuple(
+                Violation(v.field, v.description) for v in bad_request.field_violations
+            )
+    family = _FAMILIES.get(status.code, Family.INTERNAL)
+    return Failure(family, reason, status.message, metadata, violations)
+
+
+def error_from_call(error: grpc.aio.AioRpcError, service: str) -> DomainError:
+    """Return the domain's error for a failed call of another Foresight service."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    if status is not None:
+        failure = decode_failure(status)
+        if failure.reason is not Reason.INTERNAL:
+            return error_from(failure)
+    code = error.code()
+    reason = (
+        Reason.DEADLINE_EXCEEDED
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED
+        else Reason.SERVICE_UNAVAILABLE
+    )
+    family = Family.DEADLINE if reason is Reason.DEADLINE_EXCEEDED else Family.UPSTREAM
+    message = f"the {service} answered {code.name}: {_shorten(error.details() or '')}"
+    return error_from(Failure(family, reason, message, {"service": service}))
+
+
+def unreachable(service: str, problem: str) -> DomainError:
+    """Return the error for a peer that did not keep to the contract."""
+    return Upstream(
+        Reason.SERVICE_UNAVAILABLE, f"the {service} {problem}", metadata={"service": service}
+    )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"

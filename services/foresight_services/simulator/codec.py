@@ -1,0 +1,86 @@
+"""SimulatorService's messages between the wire and the domain, both ways."""
+
+from __future__ import annotations
+
+from foresight.v1 import simulator_service_pb2 as pb
+from foresight_services.core.errors import Failure
+from foresight_services.core.future import (
+    Future,
+    FutureId,
+    SimulatedFuture,
+    SimulationRequest,
+)
+from foresight_services.rpc import codec
+from foresight_services.rpc.status import decode_failure, encode_failure
+
+
+def decode_request(request: pb.SimulateFuturesRequest) -> SimulationRequest:
+    """Return the request; it is checked by the core."""
+    return SimulationRequest(
+        task=codec.decode_task(request.task),
+        prefix=codec.decode_messages(request.prefix),
+        candidates=tuple(request.candidates),
+        futures=tuple(decode_spec(spec) for spec in request.futures),
+        horizon_messages=request.horizon_messages,
+        seed=request.seed,
+        policy=codec.decode_policy(request.policy),
+        max_message_tokens=request.max_message_tokens,
+    )
+
+
+def encode_request(request: SimulationRequest) -> pb.SimulateFuturesRequest:
+    """Return the request for the wire."""
+    return pb.SimulateFuturesRequest(
+        task=codec.encode_task(request.task),
+        prefix=codec.encode_messages(request.prefix),
+        candidates=request.candidates,
+        futures=[encode_spec(which) for which in request.futures],
+        horizon_messages=request.horizon_messages,
+        seed=request.seed,
+        policy=codec.encode_policy(request.policy),
+        max_message_tokens=request.max_message_tokens,
+    )
+
+
+def decode_spec(spec: pb.FutureSpec) -> FutureId:
+    """Return which future it is."""
+    return FutureId(spec.candidate_index, spec.sample_index)
+
+
+def encode_spec(which: FutureId) -> pb.FutureSpec:
+    """Return which future it is, for the wire."""
+    return pb.FutureSpec(candidate_index=which.candidate, sample_index=which.sample)
+
+
+def decode_future(response: pb.SimulateFuturesResponse) -> Future:
+    """Return the future, or its failure."""
+    outcome: SimulatedFuture | Failure
+    if response.WhichOneof("outcome") == "future":
+        outcome = SimulatedFuture(
+            goal=response.future.goal,
+            messages=codec.decode_messages(response.future.messages),
+            termination=codec.decode_termination(response.future.termination),
+            policy=codec.decode_policy(response.future.policy),
+        )
+    else:
+        outcome = decode_failure(response.error)
+    return Future(decode_spec(response.spec), outcome, codec.decode_usage(response.usage))
+
+
+def encode_future(future: Future) -> pb.SimulateFuturesResponse:
+    """Return the future for the wire."""
+    response = pb.SimulateFuturesResponse(
+        spec=encode_spec(future.id), usage=codec.encode_usage(future.usage)
+    )
+    if isinstance(future.outcome, Failure):
+        response.error.CopyFrom(encode_failure(future.outcome))
+    else:
+        response.future.CopyFrom(
+            pb.SimulatedFuture(
+                goal=future.outcome.goal,
+                messages=codec.encode_messages(future.outcome.messages),
+                termination=codec.encode_termination(future.outcome.termination),
+                policy=codec.encode_policy(future.outcome.policy),
+            )
+        )
+    return response

@@ -1,0 +1,41 @@
+"""The simulator of another process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import grpc.aio
+
+from foresight.v1 import simulator_service_pb2_grpc as pb_grpc
+from foresight_services.core.future import Future, SimulationRequest
+from foresight_services.core.ports import Clock
+from foresight_services.rpc.channel import Peer
+from foresight_services.rpc.deadline import seconds_left
+from foresight_services.rpc.status import error_from_call
+from foresight_services.simulator.codec import decode_future, encode_request
+
+
+class RemoteSimulator:
+    """Calls SimulatorService; implements the port `Simulator`."""
+
+    def __init__(self, peer: Peer, clock: Clock) -> None:
+        self._peer = peer
+        self._stub = pb_grpc.SimulatorServiceStub(peer.channel)
+        self._clock = clock
+
+    async def simulate(
+        self, request: SimulationRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[Future, None]:
+        """Yield futures as the other process sends them; see the port."""
+        call = self._stub.SimulateFutures(
+            encode_request(request),
+            timeout=seconds_left(deadline, self._clock),
+            metadata=self._peer.metadata,
+        )
+        try:
+            async for response in call:
+                yield decode_future(response)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_call(error, self._peer.name) from error
+        finally:
+            call.cancel()

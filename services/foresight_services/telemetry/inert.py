@@ -1,0 +1,26 @@
+"""Telemetry that goes nowhere, for runs that nobody watches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from foresight_services.core.ports import ModelRole, Stage
+
+
+class InertTelemetry:
+    """Implements the port `Telemetry` and forgets everything."""
+
+    def stage_finished(self, stage: Stage, seconds: float) -> None:
+        """Forget it."""
+
+    def model_called(self, role: ModelRole, outcome: Literal["ok", "error"]) -> None:
+        """Forget it."""
+
+    def futures_in_flight(self, change: int) -> None:
+        """Forget it."""
+
+    def future_finished(self, status: str) -> None:
+        """Forget it."""
+
+    def reward_finished(self, status: str, seconds: float) -> None:
+        """Forget it."""

@@ -1,0 +1,128 @@
+"""Telemetry for Prometheus, and the endpoint that serves it.
+
+Labels are bounded: statuses are `ok`, `complete`, `partial` and the contract's error reasons;
+stages, roles, services, methods and codes are fixed sets.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from threading import Thread
+from typing import Final, Literal
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+
+from foresight_services.core.ports import ModelRole, Stage
+
+REWARD_BUCKETS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60),
+    *(120, 300, 600),
+)
+"""Seconds from 1 ms, an answer of rules, to 10 min, a long conversation of large models."""
+
+STAGE_BUCKETS: Final = (0.00001, 0.0001, *REWARD_BUCKETS)
+"""Seconds from 10 µs, a turn of rules."""
+
+
+class PrometheusTelemetry:
+    """Implements the port `Telemetry` on a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        Info("foresight_build", "The program that runs.", registry=self.registry).info(
+            {"version": version("foresight")}
+        )
+        self._reward_seconds = Histogram(
+            "foresight_reward_seconds",
+            "Time from a request's start to a candidate's result, by status.",
+            ["status"],
+            buckets=REWARD_BUCKETS,
+            registry=self.registry,
+        )
+        self._stage_seconds = Histogram(
+            "foresight_stage_seconds",
+            "Time that one stage of a future took.",
+            ["stage"],
+            buckets=STAGE_BUCKETS,
+            registry=self.registry,
+        )
+        self._futures_in_flight = Gauge(
+            "foresight_futures_in_flight",
+            "Futures that are being simulated now.",
+            registry=self.registry,
+        )
+        self._futures = Counter(
+            "foresight_futures",
+            "Simulated futures, by status.",
+            ["status"],
+            registry=self.registry,
+        )
+        self._model_calls = Counter(
+            "foresight_model_calls",
+            "Calls of models, by role and outcome.",
+            ["role", "outcome"],
+            registry=self.registry,
+        )
+        self._requests = Histogram(
+            "foresight_request_seconds",
+            "Time that a gRPC call took in the service, by its outcome.",
+            ["service", "method", "code"],
+            buckets=REWARD_BUCKETS,
+            registry=self.registry,
+        )
+
+    def stage_finished(self, stage: Stage, seconds: float) -> None:
+        """Observe the time that one stage took."""
+        self._stage_seconds.labels(stage).observe(seconds)
+
+    def model_called(self, role: ModelRole, outcome: Literal["ok", "error"]) -> None:
+        """Count a model call."""
+        self._model_calls.labels(role, outcome).inc()
+
+    def futures_in_flight(self, change: int) -> None:
+        """Move the number of futures in flight."""
+        self._futures_in_flight.inc(change)
+
+    def future_finished(self, status: str) -> None:
+        """Count a future."""
+        self._futures.labels(status).inc()
+
+    def reward_finished(self, status: str, seconds: float) -> None:
+        """Observe a candidate's latency."""
+        self._reward_seconds.labels(status).observe(seconds)
+
+    def request_finished(self, service: str, method: str, code: str, seconds: float) -> None:
+        """Observe a gRPC call."""
+        self._requests.labels(service, method, code).observe(seconds)
+
+
+class MetricsEndpoint:
+    """The HTTP endpoint that Prometheus scrapes, on a thread of its own."""
+
+    def __init__(self, telemetry: PrometheusTelemetry, address: str) -> None:
+        """Serve on `address`, `host:port`; port 0 takes any free one."""
+        host, _, port = address.rpartition(":")
+        self._server: WSGIServer
+        self._thread: Thread
+        self._server, self._thread = start_http_server(
+            int(port), host.strip("[]"), telemetry.registry
+        )
+        self.address = f"{host}:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Stop serving and release the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
