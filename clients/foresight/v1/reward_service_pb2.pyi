@@ -278,7 +278,7 @@ class ConfidenceInterval(google.protobuf.message.Message):
     level: builtins.float
     """Nominal coverage, such as 0.95."""
     method: builtins.str
-    """Method: `student_t`, or `gaffke` for few or skewed values of known range (docs/estimation.md)."""
+    """Method: `gaffke` or `gaffke_mid_p` where the range is known, else `student_t`."""
     def __init__(
         self,
         *,

@@ -1,0 +1,91 @@
+"""Foresight's client: multiturn-aware rewards for trainers.
+
+    with foresight.Client("localhost:50051") as client:
+        rewards = client.compute_rewards(
+            task={"preset": "math", "goal": "Find the positive x with x^2 + x = 6."},
+            prefix=[{"role": "user", "content": "can you help me with a quadratic?"}],
+            candidates=["Sure! Which equation is it?", "x = 2."],
+        )
+    rewards.values  # [0.625, None]: None where a candidate could not be scored, never 0
+
+`Client` and `AsyncClient` have one surface. Results are frozen objects with units and ranges in
+their docstrings; everything that goes wrong is a `ForesightError` (`foresight.errors`). The import
+needs gRPC and protobuf alone, nothing of the services.
+"""
+
+from foresight._aio import AsyncClient
+from foresight._channel import Tls
+from foresight._client import Client
+from foresight._request import build_request
+from foresight._results import (
+    CandidateEvent,
+    CandidateReward,
+    Future,
+    FutureEvent,
+    GroupEvent,
+    Interval,
+    Message,
+    MetricInfo,
+    MetricScore,
+    MetricSummary,
+    ModelUsage,
+    PolicyVersion,
+    Rewards,
+    Usage,
+    ValueRange,
+)
+from foresight._stream import Request, RewardEvent
+from foresight.errors import (
+    ContradictoryPrefixError,
+    DeadlineExceededError,
+    ForesightError,
+    InternalError,
+    InvalidRequestError,
+    LimitReachedError,
+    MetricFailedError,
+    ModelFailedError,
+    NotImplementedByServerError,
+    ServiceUnavailableError,
+    TooFewFuturesError,
+    UnauthenticatedError,
+    UnknownPolicyError,
+    Violation,
+)
+
+__all__ = [
+    "AsyncClient",
+    "CandidateEvent",
+    "CandidateReward",
+    "Client",
+    "ContradictoryPrefixError",
+    "DeadlineExceededError",
+    "ForesightError",
+    "Future",
+    "FutureEvent",
+    "GroupEvent",
+    "InternalError",
+    "Interval",
+    "InvalidRequestError",
+    "LimitReachedError",
+    "Message",
+    "MetricFailedError",
+    "MetricInfo",
+    "MetricScore",
+    "MetricSummary",
+    "ModelFailedError",
+    "ModelUsage",
+    "NotImplementedByServerError",
+    "PolicyVersion",
+    "Request",
+    "RewardEvent",
+    "Rewards",
+    "ServiceUnavailableError",
+    "Tls",
+    "TooFewFuturesError",
+    "UnauthenticatedError",
+    "UnknownPolicyError",
+    "Usage",
+    "ValueRange",
+    "Violation",
+    "build_request",
+]

@@ -1,0 +1,253 @@
+"""The async client: the sync one's surface with `await`, bound to one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import grpc
+
+from foresight._aio_writer import GroupWriter
+from foresight._channel import DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT, Connection, Tls
+from foresight._decode import decode_candidate, decode_rewards
+from foresight._request import build_request
+from foresight._results import Rewards
+from foresight._stream import Request, RewardEvent, RewardStream, as_message
+from foresight.errors import from_rpc_error
+from foresight.v1.reward_service_pb2_grpc import RewardServiceStub
+
+if TYPE_CHECKING:  # a name of the stubs' types alone
+    from foresight.v1.reward_service_pb2_grpc import RewardServiceAsyncStub
+
+__all__ = ["AsyncClient"]
+
+
+class AsyncClient:
+    """Computes rewards without blocking; use as an async context manager or `close()` it.
+
+    The channel is opened by the first call and belongs to the event loop that runs then; a call
+    from another loop is refused while that one is open, so make one client for each. Until the
+    first call a client holds no connection, so that it can be pickled and its process can fork;
+    afterwards a copy that is pickled opens its own. gRPC does not survive a fork: make the first
+    call in the child. A pickled client contains its token.
+
+    A call that is cancelled is cancelled in the service too, and raises `asyncio.CancelledError`.
+
+    Args:
+        target: gRPC target, such as `localhost:50051`, `dns:///foresight:50051` or
+            `unix:/run/foresight.sock`. Calls are spread over all addresses of a name.
+        tls: TLS settings, `Tls()` for a public certificate. Default: plaintext.
+        token: Bearer token. Without `tls` only for targets on this machine.
+        timeout: Seconds that a call may take by default, greater than 0. The service answers
+            before it with the best estimate so far.
+        max_attempts: Attempts at a call while the service is unavailable, 1 to 5. No other failure
+            is tried again, and no stream that has begun to answer.
+
+    Raises:
+        ValueError: An argument is out of its range, or a token would travel in plaintext.
+    """
+
+    _connection: Connection
+    _channel: grpc.aio.Channel | None
+    _loop: asyncio.AbstractEventLoop | None
+    _rewards: RewardServiceAsyncStub | None
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        tls: Tls | None = None,
+        token: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+    ) -> None:
+        self._setup(Connection(target, tls, token, timeout, max_attempts))
+
+    async def compute_rewards(
+        self,
+        *,
+        task: Mapping[str, object],
+        prefix: Sequence[Mapping[str, object]],
+        candidates: Sequence[str],
+        objective: Mapping[str, object] | None = None,
+        simulation: Mapping[str, object] | None = None,
+        request_id: str | None = None,
+        include_futures: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109 - travels to the service
+    ) -> Rewards:
+        """Compute the rewards of several candidates to one prefix.
+
+        Args:
+            task: What the conversation is about: `preset`, `goal`, `reference`, ...
+            prefix: Messages (`role`, `content`) up to the user message that is answered.
+            candidates: Assistant responses to score, 1 to 256.
+            objective: `profile` and `metrics`. Default: the preset's.
+            simulation: `horizon_messages`, `samples`, `seed`, `policy`, `max_message_tokens`.
+                Default: the preset's.
+            request_id: Name of the request in logs. Default: made by the service.
+            include_futures: Whether to return goals and messages of the futures as well.
+            timeout: Seconds that the call may take. Default: the client's.
+
+        Returns:
+            One reward for every candidate, in order. A candidate that could not be scored has
+            `value` `None` and an `error`; that does not raise.
+
+        Raises:
+            InvalidRequestError: A field is wrong; nothing was simulated.
+            ForesightError: The whole call failed; see `foresight.errors`.
+        """
+        request = {
+            "task": task,
+            "prefix": prefix,
+            "candidates": candidates,
+            "objective": objective,
+            "simulation": simulation,
+            "request_id": request_id,
+            "include_futures": include_futures,
+        }
+        return await self.send(build_request(request), timeout=timeout)
+
+    async def send(
+        self,
+        request: Request,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - travels to the service
+    ) -> Rewards:
+        """Compute the rewards of a whole request: a message, or a mapping as in YAML or JSON.
+
+        Returns and raises what `compute_rewards` does.
+        """
+        message = as_message(request)
+        seconds = self._connection.deadline(timeout)
+        try:
+            response = await self._stub().ComputeRewards(
+                message, timeout=seconds, metadata=self._connection.metadata()
+            )
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self._connection.target) from error
+        candidates = [decode_candidate(result) for result in response.results]
+        return decode_rewards(response, candidates, len(message.candidates))
+
+    def stream_rewards(
+        self,
+        requests: Iterable[Request] | AsyncIterable[Request],
+        *,
+        progress: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[RewardEvent, None]:
+        """Compute the rewards of many groups; each candidate's as soon as it is known.
+
+        Closing the iterator cancels what is left of the stream: use `contextlib.aclosing` where
+        the loop may be left early.
+
+        Args:
+            requests: The groups, each a message or a mapping, read as the service takes them. A
+                group without `request_id` gets its position: "0", "1", ...
+            progress: Whether to tell of every future that ends.
+            timeout: Seconds that the whole stream may take. Default: the client's.
+
+        Yields:
+            A `CandidateEvent` for each candidate, a `FutureEvent` for each future where asked for,
+            and a `GroupEvent` when a group has ended. A group that the service refuses has its
+            error in its `GroupEvent`, and the stream goes on.
+
+        Raises:
+            InvalidRequestError: A field of a group is wrong; the stream ends.
+            ForesightError: The whole stream failed; see `foresight.errors`.
+        """
+        seconds = self._connection.deadline(timeout)
+        return self._stream(requests, RewardStream(progress=progress), seconds)
+
+    async def _stream(
+        self,
+        requests: Iterable[Request] | AsyncIterable[Request],
+        stream: RewardStream,
+        seconds: float,
+    ) -> AsyncGenerator[RewardEvent, None]:
+        call = self._stub().StreamRewards(timeout=seconds, metadata=self._connection.metadata())
+        writer = GroupWriter(call, stream, requests)
+        writer.start()
+        try:
+            async for response in call:
+                event = stream.decode(response)
+                if event is not None:
+                    yield event
+        except grpc.RpcError as error:
+            if writer.failure is None:
+                raise from_rpc_error(error, self._connection.target) from error
+        except asyncio.CancelledError:
+            # Reading raises this as well after the writer has cancelled the call.
+            task = asyncio.current_task()
+            if writer.failure is None or (task is not None and task.cancelling()):
+                raise
+        finally:
+            call.cancel()
+            await writer.stop()
+        if writer.failure is not None:
+            raise writer.failure
+
+    async def close(self) -> None:
+        """Close the channel; calls in flight are cancelled. A closed client stays closed."""
+        self._closed = True
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._connection.describe()})"
+
+    def __getstate__(self) -> Connection:
+        return self._connection
+
+    def __setstate__(self, connection: Connection) -> None:
+        self._setup(connection)
+
+    def _setup(self, connection: Connection) -> None:
+        self._connection = connection
+        self._channel = None
+        self._loop = None
+        self._rewards = None
+        self._closed = False
+
+    def _stub(self) -> RewardServiceAsyncStub:
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop:
+            if not self._loop.is_closed():
+                raise RuntimeError(
+                    "the client belongs to another event loop that is still open: "
+                    "make one AsyncClient for each loop"
+                )
+            self._rewards = None
+        if self._rewards is None:
+            self._loop = loop
+            credentials = self._connection.credentials()
+            options = self._connection.options()
+            target = self._connection.target
+            self._channel = (
+                grpc.aio.insecure_channel(target, options)
+                if credentials is None
+                else grpc.aio.secure_channel(target, credentials, options)
+            )
+            self._rewards = RewardServiceStub(self._channel)
+        return self._rewards

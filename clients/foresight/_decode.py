@@ -1,0 +1,165 @@
+"""Turns the contract's messages into results.
+
+An answer that breaks the contract, such as one candidate too few or a reward that is no finite
+number, becomes an `InternalError` and never a wrong number: trainers would not notice it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+from foresight._results import (
+    CandidateReward,
+    Future,
+    Interval,
+    Message,
+    MetricInfo,
+    MetricScore,
+    MetricSummary,
+    ModelUsage,
+    PolicyVersion,
+    Rewards,
+    Usage,
+    ValueRange,
+)
+from foresight.errors import ForesightError, InternalError, from_status
+from foresight.v1 import conversation_pb2, metric_pb2, reward_service_pb2, simulator_service_pb2
+
+__all__ = ["decode_candidate", "decode_rewards"]
+
+_TERMINATIONS: Final[Mapping[int, Literal["horizon", "user_ended"]]] = {
+    simulator_service_pb2.TERMINATION_HORIZON: "horizon",
+    simulator_service_pb2.TERMINATION_USER_ENDED: "user_ended",
+}
+
+
+def decode_rewards(
+    response: reward_service_pb2.ComputeRewardsResponse,
+    candidates: Sequence[CandidateReward],
+    expected: int,
+) -> Rewards:
+    """Return the rewards of a group of `expected` candidates.
+
+    Raises:
+        InternalError: `candidates` are not one for each candidate, in order.
+    """
+    found = [candidate.candidate_index for candidate in candidates]
+    if found != list(range(expected)):
+        raise InternalError(
+            f"the service answered for candidates {found} of a request with {expected}"
+        )
+    return Rewards(
+        request_id=response.request_id,
+        candidates=tuple(candidates),
+        profile=response.profile,
+        profile_version=response.profile_version,
+        metrics=tuple(
+            MetricInfo(
+                metric.name,
+                metric.version,
+                _range(metric.range) if metric.HasField("range") else None,
+            )
+            for metric in response.metrics
+        ),
+        objective_range=(
+            _range(response.objective_range) if response.HasField("objective_range") else None
+        ),
+        usage=_usage(response.usage),
+    )
+
+
+def decode_candidate(result: reward_service_pb2.CandidateResult) -> CandidateReward:
+    """Return one candidate's reward."""
+    reward = result.reward
+    value, error = _outcome(result, "reward", reward.value)
+    status: Literal["complete", "partial", "failed"] = "failed"
+    if error is None:
+        complete = reward.status == reward_service_pb2.REWARD_STATUS_COMPLETE
+        status = "complete" if complete else "partial"
+    return CandidateReward(
+        candidate_index=result.candidate_index,
+        value=value,
+        stderr=reward.stderr if reward.HasField("stderr") else None,
+        interval=_interval(reward.interval) if reward.HasField("interval") else None,
+        status=status,
+        error=error,
+        n_ok=result.n_ok,
+        n_requested=result.n_requested,
+        metrics={
+            metric.name: MetricSummary(
+                name=metric.name,
+                mean=metric.mean if metric.HasField("mean") else None,
+                n_ok=metric.n_ok,
+                n_failed=metric.n_failed,
+            )
+            for metric in result.metrics
+        },
+        futures=tuple(_future(future) for future in result.futures),
+        usage=_usage(result.usage),
+        reward_id=reward.reward_id,
+    )
+
+
+def _future(result: reward_service_pb2.FutureResult) -> Future:
+    objective, error = _outcome(result, "objective", result.objective)
+    return Future(
+        sample_index=result.sample_index,
+        objective=objective,
+        error=error,
+        scores=tuple(_score(score) for score in result.scores),
+        termination=_TERMINATIONS.get(result.termination),
+        goal=result.goal,
+        messages=tuple(Message(message.role, message.content) for message in result.messages),
+        policy=(
+            PolicyVersion(result.policy.name, result.policy.version)
+            if result.HasField("policy")
+            else None
+        ),
+        usage=_usage(result.usage),
+    )
+
+
+def _score(score: metric_pb2.MetricScore) -> MetricScore:
+    value, error = _outcome(score, "value", score.value)
+    return MetricScore(score.name, value, error)
+
+
+def _outcome(
+    message: (
+        reward_service_pb2.CandidateResult
+        | reward_service_pb2.FutureResult
+        | metric_pb2.MetricScore
+    ),
+    success: str,
+    value: float,
+) -> tuple[float | None, ForesightError | None]:
+    """Return the number or the error of `message`, never both and never neither."""
+    which = message.WhichOneof("outcome")
+    if which == "error":
+        return None, from_status(message.error)
+    if which != success:
+        return None, InternalError("the service sent neither a value nor an error")
+    if not math.isfinite(value):
+        return None, InternalError(f"the service sent {value} for a value")
+    return value, None
+
+
+def _interval(interval: reward_service_pb2.ConfidenceInterval) -> Interval:
+    return Interval(interval.low, interval.high, interval.level, interval.method)
+
+
+def _range(range_: conversation_pb2.ValueRange) -> ValueRange:
+    return ValueRange(range_.min, range_.max)
+
+
+def _usage(usage: conversation_pb2.Usage) -> Usage:
+    return Usage(
+        messages=usage.messages,
+        models={
+            model.role: ModelUsage(model.calls, model.prompt_tokens, model.completion_tokens)
+            for model in usage.models
+        },
+        seconds=usage.wall_time.seconds + usage.wall_time.nanos / 1e9,
+    )

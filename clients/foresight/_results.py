@@ -1,0 +1,285 @@
+"""What a service answers, as frozen objects.
+
+A failure is never a number: where a candidate, a future or a metric failed, its value is `None`
+and `error` says why. Objects hold no reference to a channel and can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, overload
+
+from foresight.errors import ForesightError
+
+__all__ = [
+    "CandidateEvent",
+    "CandidateReward",
+    "Future",
+    "FutureEvent",
+    "GroupEvent",
+    "Interval",
+    "Message",
+    "MetricInfo",
+    "MetricScore",
+    "MetricSummary",
+    "ModelUsage",
+    "PolicyVersion",
+    "Rewards",
+    "Usage",
+    "ValueRange",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation."""
+
+    role: str
+    """Who speaks: `system`, `user` or `assistant`."""
+    content: str
+    """The text."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """A policy and one version of its weights."""
+
+    name: str
+    """Name of the policy."""
+    version: int
+    """Version of the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRange:
+    """Closed interval of possible values."""
+
+    min: float
+    """Least possible value."""
+    max: float
+    """Greatest possible value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval of a mean."""
+
+    low: float
+    """Lower end, in units of the objective."""
+    high: float
+    """Upper end, in units of the objective."""
+    level: float
+    """Nominal coverage, such as 0.95."""
+    method: str
+    """How it was computed: `student_t` or `gaffke`."""
+
+    def __str__(self) -> str:
+        return f"{self.level * 100:g} % CI [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """What the models of one role were asked for."""
+
+    calls: int
+    """Number of model calls."""
+    prompt_tokens: int
+    """Tokens read by the model."""
+    completion_tokens: int
+    """Tokens written by the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a result cost."""
+
+    messages: int
+    """Messages that were simulated, candidates not included."""
+    models: Mapping[str, ModelUsage] = field(hash=False)
+    """Calls and tokens by role (`user`, `policy`, `judge`); a role without a call is left out."""
+    seconds: float
+    """Time from the start of the work to its end, as the service saw it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """A metric as it was applied."""
+
+    name: str
+    """Name of the metric."""
+    version: str
+    """Version of its definition; scores of different versions are not comparable."""
+    range: ValueRange | None
+    """The values that it can take, `None` where it has no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricScore:
+    """One metric's verdict on one conversation."""
+
+    name: str
+    """Name of the metric."""
+    value: float | None
+    """The score, in the metric's own unit; `None` where it failed."""
+    error: ForesightError | None
+    """Why there is no score."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """One metric over the futures of a candidate."""
+
+    name: str
+    """Name of the metric."""
+    mean: float | None
+    """Mean score over the futures in which it succeeded; `None` where it never did."""
+    n_ok: int
+    """Futures in which it succeeded."""
+    n_failed: int
+    """Futures in which it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """One simulated continuation of a candidate, scored."""
+
+    sample_index: int
+    """Sample index, from 0; the same index of another candidate shares its draws."""
+    objective: float | None
+    """The objective of the complete conversation; `None` where the future failed."""
+    error: ForesightError | None
+    """Why there is no objective."""
+    scores: tuple[MetricScore, ...]
+    """Scores, in the order of the objective; empty where the simulation failed."""
+    termination: Literal["horizon", "user_ended"] | None
+    """How it ended; `None` where the simulation failed."""
+    goal: str
+    """What the user wanted; empty without `include_futures`."""
+    messages: tuple[Message, ...]
+    """The messages after the candidate; empty without `include_futures`."""
+    policy: PolicyVersion | None
+    """The policy version that really answered; `None` where the service did not say."""
+    usage: Usage
+    """Cost, scoring included."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CandidateReward:
+    """One candidate's multiturn-aware reward, or why it has none."""
+
+    candidate_index: int
+    """Position of the candidate in the request, from 0."""
+    value: float | None
+    """Mean of the objective over the futures that succeeded; `None` where `status` is `failed`."""
+    stderr: float | None
+    """Standard error of the mean; `None` with fewer than two futures."""
+    interval: Interval | None
+    """Confidence interval of the mean; `None` where no honest one exists."""
+    status: Literal["complete", "partial", "failed"]
+    """`complete`: all futures that were asked for are in it. `partial`: enough of them are."""
+    error: ForesightError | None
+    """Why there is no value."""
+    n_ok: int
+    """Futures that were simulated and scored."""
+    n_requested: int
+    """Futures that were asked for."""
+    metrics: Mapping[str, MetricSummary] = field(hash=False)
+    """Metrics by name, in the order of the objective."""
+    futures: tuple[Future, ...]
+    """All futures, by sample index."""
+    usage: Usage
+    """Cost of this candidate."""
+    reward_id: str
+    """Name under which the service stored the reward; empty where rewards are not stored."""
+
+    def __repr__(self) -> str:
+        if self.value is None:
+            error = self.error
+            head = f"none, {type(error).__name__}: {error}"
+        else:
+            head = f"{self.value:.3f}"
+            if self.stderr is not None:
+                head += f" ± {self.stderr:.3f}"
+        parts = [head]
+        if self.interval is not None:
+            parts.append(str(self.interval))
+        parts.append(f"n {self.n_ok}/{self.n_requested}")
+        if self.status == "partial":
+            parts.append("partial")
+        parts += [f"{m.name} {m.mean:.3g}" for m in self.metrics.values() if m.mean is not None]
+        return f"Reward(candidate {self.candidate_index}: {', '.join(parts)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewards(Sequence[CandidateReward]):
+    """Rewards of all candidates of a request: a sequence in the order of the candidates."""
+
+    request_id: str
+    """Name of the request."""
+    candidates: tuple[CandidateReward, ...]
+    """The rewards."""
+    profile: str
+    """The objective profile that was applied."""
+    profile_version: str
+    """Version of the profile's definition."""
+    metrics: tuple[MetricInfo, ...]
+    """The metrics as they were applied."""
+    objective_range: ValueRange | None
+    """The values that the objective can take; `None` where a metric has no bound."""
+    usage: Usage
+    """The whole request's cost."""
+
+    @property
+    def values(self) -> list[float | None]:
+        """The rewards as numbers, `None` where a candidate could not be scored."""
+        return [candidate.value for candidate in self.candidates]
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __iter__(self) -> Iterator[CandidateReward]:
+        return iter(self.candidates)
+
+    @overload
+    def __getitem__(self, index: int) -> CandidateReward: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[CandidateReward, ...]: ...
+    def __getitem__(self, index: int | slice) -> CandidateReward | tuple[CandidateReward, ...]:
+        return self.candidates[index]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateEvent:
+    """A candidate's result is known."""
+
+    request_id: str
+    """Name of the group's request."""
+    candidate: CandidateReward
+    """The result."""
+
+
+@dataclass(frozen=True, slots=True)
+class FutureEvent:
+    """A future has ended; sent only where progress was asked for."""
+
+    request_id: str
+    """Name of the group's request."""
+    candidate_index: int
+    """Position of the candidate in its group, from 0."""
+    sample_index: int
+    """Sample index, from 0."""
+    ok: bool
+    """Whether the future was simulated and scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEvent:
+    """A group has ended: every one of its candidates has been sent, or it was refused."""
+
+    request_id: str
+    """Name of the group's request."""
+    rewards: Rewards | None
+    """All candidates of the group together; `None` where it was refused."""
+    error: ForesightError | None
+    """Why the group was refused."""

@@ -1,0 +1,207 @@
+"""Results: what an answer becomes, and that a failure never becomes a number."""
+
+import math
+import pickle
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from foresight import (
+    CandidateReward,
+    InternalError,
+    Interval,
+    Message,
+    MetricInfo,
+    MetricScore,
+    MetricSummary,
+    ModelUsage,
+    PolicyVersion,
+    TooFewFuturesError,
+    Usage,
+    ValueRange,
+)
+from foresight.v1 import reward_service_pb2 as pb
+
+
+def failure(reason):
+    status = Status(code=14, message="1 of 8 futures succeeded")
+    info = ErrorInfo(reason=reason, domain="foresight.v1", metadata={"n_ok": "1"})
+    status.details.add().Pack(info)
+    return status
+
+
+ANSWER = {
+    "request_id": "r1",
+    "profile": "release",
+    "profile_version": "2",
+    "metrics": [
+        {"name": "success", "version": "1", "range": {"min": 0, "max": 1}},
+        {"name": "token_amount", "version": "3"},
+    ],
+    "objective_range": {"min": -0.5, "max": 1},
+    "usage": {
+        "messages": 12,
+        "models": [{"role": "user", "calls": 6, "prompt_tokens": 9, "completion_tokens": 3}],
+        "wall_time": "2.5s",
+    },
+    "results": [
+        {
+            "candidate_index": 0,
+            "reward": {
+                "value": 0.625,
+                "stderr": 0.125,
+                "interval": {"low": 0.31, "high": 0.88, "level": 0.95, "method": "gaffke"},
+                "status": "REWARD_STATUS_COMPLETE",
+                "reward_id": "id-0",
+            },
+            "n_ok": 8,
+            "n_requested": 8,
+            "metrics": [
+                {"name": "success", "mean": 0.62, "n_ok": 8},
+                {"name": "token_amount", "n_failed": 8},
+            ],
+            "futures": [
+                {
+                    "sample_index": 0,
+                    "objective": 0,
+                    "scores": [{"name": "success", "value": 0}, {"name": "token_amount"}],
+                    "termination": "TERMINATION_USER_ENDED",
+                    "goal": "x = 2",
+                    "messages": [{"role": "user", "content": "Why?"}],
+                    "policy": {"name": "policy", "version": 12},
+                },
+                {"sample_index": 1},
+            ],
+        },
+        {
+            "candidate_index": 1,
+            "reward": {"value": 0, "status": "REWARD_STATUS_PARTIAL"},
+            "n_ok": 1,
+            "n_requested": 8,
+        },
+        {"candidate_index": 2, "n_ok": 1, "n_requested": 8},
+    ],
+}
+
+
+def answer():
+    """A response with one candidate of every status."""
+    response = ParseDict(ANSWER, pb.ComputeRewardsResponse())
+    future, failed = response.results[0].futures
+    future.scores[1].error.CopyFrom(failure("METRIC_FAILED"))
+    failed.error.CopyFrom(failure("MODEL_FAILED"))
+    response.results[2].error.CopyFrom(failure("TOO_FEW_FUTURES"))
+    return response
+
+
+@pytest.fixture
+async def rewards(connect, target, service, request_fields):
+    service.compute = lambda request, context: answer()
+    return await connect(target).compute(**request_fields | {"candidates": ["a", "b", "c"]})
+
+
+async def test_rewards_are_a_sequence_in_the_order_of_the_request(rewards):
+    assert rewards.values == [0.625, 0.0, None]
+    assert len(rewards) == 3
+    assert [reward.candidate_index for reward in rewards] == [0, 1, 2]
+    assert rewards[-1] is rewards.candidates[2]
+    assert rewards[:2] == rewards.candidates[:2]
+    assert len({*rewards}) == 3
+    assert [reward.status for reward in rewards] == ["complete", "partial", "failed"]
+
+
+async def test_the_whole_request(rewards):
+    assert (rewards.request_id, rewards.profile, rewards.profile_version) == ("r1", "release", "2")
+    assert rewards.metrics == (
+        MetricInfo("success", "1", ValueRange(0.0, 1.0)),
+        MetricInfo("token_amount", "3", None),
+    )
+    assert rewards.objective_range == ValueRange(-0.5, 1.0)
+    assert rewards.usage == Usage(12, {"user": ModelUsage(6, 9, 3)}, 2.5)
+
+
+async def test_a_complete_candidate(rewards):
+    reward = rewards[0]
+    assert (reward.value, reward.stderr, reward.error) == (0.625, 0.125, None)
+    assert reward.interval == Interval(0.31, 0.88, 0.95, "gaffke")
+    assert (reward.n_ok, reward.n_requested, reward.reward_id) == (8, 8, "id-0")
+    assert reward.metrics == {
+        "success": MetricSummary("success", 0.62, 8, 0),
+        "token_amount": MetricSummary("token_amount", None, 0, 8),
+    }
+    assert reward.usage == Usage(0, {}, 0.0)
+
+
+async def test_futures_and_their_scores(rewards):
+    future, failed = rewards[0].futures
+    assert (future.sample_index, future.objective, future.error) == (0, 0.0, None)
+    assert (future.termination, future.goal) == ("user_ended", "x = 2")
+    assert future.messages == (Message("user", "Why?"),)
+    assert future.policy == PolicyVersion("policy", 12)
+    assert future.scores[0] == MetricScore("success", 0.0, None)
+    assert future.scores[1].value is None
+    assert future.scores[1].error.reason == "METRIC_FAILED"
+    assert (failed.objective, failed.termination, failed.policy) == (None, None, None)
+    assert failed.error.reason == "MODEL_FAILED"
+
+
+async def test_what_is_unknown_is_none_and_not_zero(rewards):
+    assert (rewards[1].value, rewards[1].stderr, rewards[1].interval) == (0.0, None, None)
+    failed = rewards[2]
+    assert (failed.value, failed.stderr, failed.interval) == (None, None, None)
+    assert isinstance(failed.error, TooFewFuturesError)
+    assert failed.error.metadata == {"n_ok": "1"}
+
+
+async def test_reprs_are_readable(rewards):
+    assert [repr(reward) for reward in rewards] == [
+        "Reward(candidate 0: 0.625 ± 0.125, 95 % CI [0.31, 0.88], n 8/8, success 0.62)",
+        "Reward(candidate 1: 0.000, n 1/8, partial)",
+        "Reward(candidate 2: none, TooFewFuturesError: 1 of 8 futures succeeded, n 1/8)",
+    ]
+
+
+async def test_results_survive_pickling(rewards):
+    copy = pickle.loads(pickle.dumps(rewards))
+    assert copy[1] == rewards[1]
+    assert copy.usage == rewards.usage
+    assert repr(copy) == repr(rewards)
+    error = copy[2].error
+    assert isinstance(error, TooFewFuturesError)
+    assert (str(error), error.code, error.metadata) == (
+        "1 of 8 futures succeeded",
+        rewards[2].error.code,
+        {"n_ok": "1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (pb.CandidateResult(), "the service sent neither a value nor an error"),
+        (pb.CandidateResult(reward=pb.Reward(value=math.nan)), "the service sent nan for a value"),
+        (pb.CandidateResult(reward=pb.Reward(value=math.inf)), "the service sent inf for a value"),
+    ],
+)
+async def test_an_outcome_that_is_no_number_has_no_value(
+    connect, target, service, request_fields, result, message
+):
+    service.compute = lambda request, context: pb.ComputeRewardsResponse(results=[result])
+    (reward,) = await connect(target).compute(**request_fields | {"candidates": ["a"]})
+    assert isinstance(reward, CandidateReward)
+    assert (reward.value, reward.status) == (None, "failed")
+    assert isinstance(reward.error, InternalError)
+    assert str(reward.error) == message
+
+
+@pytest.mark.parametrize("indices", [[], [0], [1, 0], [0, 0], [0, 1, 2]])
+async def test_an_answer_for_other_candidates_is_refused(
+    connect, target, service, request_fields, indices
+):
+    service.compute = lambda request, context: pb.ComputeRewardsResponse(
+        results=[service.candidate(index) for index in indices]
+    )
+    with pytest.raises(InternalError, match="of a request with 2"):
+        await connect(target).compute(**request_fields)
