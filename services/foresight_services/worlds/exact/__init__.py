@@ -1,0 +1,1 @@
+"""Exact multiturn-aware rewards of the builtin worlds, to check the estimator against."""
