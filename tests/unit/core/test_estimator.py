@@ -59,15 +59,11 @@ def test_equal_values_are_their_own_mean(value: float, n: int) -> None:
     result = estimate([value] * n, value_range=UNIT)
     assert (result.mean, result.stderr) == (value, 0.0)
     assert result.interval is not None
-    assert result.interval.method == "gaffke"
     assert result.interval.low < value < result.interval.high
 
 
-def test_differences_by_rounding_alone_count_as_equal_values() -> None:
-    sums = [0.1 + 0.2, 0.3] * 20
-    known = estimate(sums, value_range=UNIT).interval
-    assert known is not None and known.method == "gaffke"
-    assert estimate(sums, value_range=None).interval is None
+def test_differences_by_rounding_alone_are_no_spread() -> None:
+    assert estimate([0.1 + 0.2, 0.3] * 20, value_range=None).interval is None
 
 
 @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5], [0.0] * 64])
@@ -95,16 +91,6 @@ def test_bounds_surround_the_mean_and_stay_in_the_range(
     assert -3.0 <= result.interval.low <= result.mean + slack
     assert result.mean - slack <= result.interval.high <= 5.0
     assert result.interval.level == level
-
-
-def test_student_bounds_are_clipped_to_the_range() -> None:
-    values = [0.0] * 16 + [1.0] * 16
-    wide = estimate(values, value_range=None, level=0.999999).interval
-    clipped = estimate(values, value_range=UNIT, level=0.999999).interval
-    assert wide is not None and clipped is not None
-    assert wide.method == clipped.method == "student_t"
-    assert wide.low < 0.0 < 1.0 < wide.high
-    assert (clipped.low, clipped.high) == UNIT
 
 
 def test_rounding_beyond_the_range_is_taken_off() -> None:

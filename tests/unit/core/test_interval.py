@@ -52,8 +52,10 @@ CLOPPER_PEARSON_UPPER = {
 values_01 = st.lists(st.floats(0.0, 1.0).map(lambda x: round(x, 6)), min_size=1, max_size=12)
 
 
-def gaffke(values: Sequence[float], value_range: tuple[float, float] = UNIT) -> Interval:
-    return gaffke_interval(tuple(sorted(values)), value_range, 0.95)
+def gaffke(
+    values: Sequence[float], value_range: tuple[float, float] = UNIT, *, mid_p: bool = False
+) -> Interval:
+    return gaffke_interval(tuple(sorted(values)), value_range, 0.95, mid_p=mid_p)
 
 
 @pytest.mark.parametrize("dof", T_QUANTILES)
@@ -80,7 +82,7 @@ def test_unusable_levels_are_refused(level: float) -> None:
     with pytest.raises(ValueError, match="level"):
         student_t_quantile(level, 5)
     with pytest.raises(ValueError, match="level"):
-        gaffke_interval((0.5,), UNIT, level)
+        gaffke_interval((0.5,), UNIT, level, mid_p=False)
 
 
 @pytest.mark.parametrize("n", CLOPPER_PEARSON_UPPER)
@@ -98,6 +100,26 @@ def test_clopper_pearson_at_other_sizes_by_its_defining_equation(n: int) -> None
         p = gaffke([0.0] * (n - k) + [1.0] * k).high
         at_most_k = math.fsum(math.comb(n, j) * p**j * (1 - p) ** (n - j) for j in range(k + 1))
         assert at_most_k == pytest.approx(TAIL, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [32, 64, 256])
+def test_mid_p_on_zero_one_samples_solves_lancasters_equation(n: int) -> None:
+    def at_most(k: int, p: float) -> float:
+        return math.fsum(math.comb(n, j) * p**j * (1 - p) ** (n - j) for j in range(k + 1))
+
+    for k in (1, n // 7, n // 2, n - 1):
+        interval = gaffke([0.0] * (n - k) + [1.0] * k, mid_p=True)
+        assert interval.method == "gaffke_mid_p"
+        upper = (at_most(k, interval.high) + at_most(k - 1, interval.high)) / 2
+        lower = 1 - (at_most(k, interval.low) + at_most(k - 1, interval.low)) / 2
+        assert (lower, upper) == pytest.approx((TAIL, TAIL), rel=1e-6)
+
+
+def test_mid_p_lies_within_the_full_doubt() -> None:
+    rng = random.Random(5)
+    values = [rng.random() for _ in range(40)]
+    full, mid = gaffke(values), gaffke(values, mid_p=True)
+    assert full.low < mid.low < mid.high < full.high
 
 
 def exact_survival(knots: Sequence[float], q: float) -> float:
@@ -183,7 +205,7 @@ def test_interval_contains_the_mean_and_grows_with_range_and_level(
     assert 0.0 <= interval.low <= math.fsum(values) / len(values) + 1e-9
     assert math.fsum(values) / len(values) - 1e-9 <= interval.high <= 1.0
     wider_range = gaffke(values, (-below, 1.0 + above))
-    higher_level = gaffke_interval(tuple(sorted(values)), UNIT, 0.99)
+    higher_level = gaffke_interval(tuple(sorted(values)), UNIT, 0.99, mid_p=False)
     for wider in (wider_range, higher_level):
         assert wider.low <= interval.low + 1e-9
         assert wider.high >= interval.high - 1e-9
@@ -264,17 +286,11 @@ def test_small_samples_cover_continuous_means(name: str) -> None:
         assert hits / draws >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / draws)
 
 
-@pytest.mark.parametrize(
-    ("atoms", "highest"),
-    [
-        # Two values leave no interval exact: Clopper-Pearson over-covers where p is small.
-        (bernoulli(0.02), 0.995),
-        *((bernoulli(p), 0.975) for p in (0.1, 0.3, 0.5, 0.9)),
-        (THREE_VALUES, 0.96),
-    ],
-)
-def test_64_futures_cover_discrete_means(atoms: Atoms, highest: float) -> None:
-    assert 0.93 <= exact_coverage(atoms, 64) <= highest
+@pytest.mark.parametrize("name", DISCRETE)
+def test_64_futures_cover_discrete_means(name: str) -> None:
+    # The rarer an outcome, the more there is to doubt; no distribution is under-covered.
+    highest = {"rare failure": 0.99, "two-point": 0.98}.get(name, 0.97)
+    assert 0.93 <= exact_coverage(DISCRETE[name], 64) <= highest
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
@@ -284,16 +300,8 @@ def test_64_futures_cover_continuous_means(name: str) -> None:
     assert 0.93 <= hits / draws <= 0.97
 
 
-@pytest.mark.parametrize(
-    ("n", "ones", "method"),
-    [
-        (27, 13, "gaffke"),
-        (28, 14, "student_t"),  # no skewness
-        (87, 17, "gaffke"),  # needs 87.01
-        (57, 15, "student_t"),  # needs 56.93
-    ],
-)
-def test_method_follows_cochrans_rule(n: int, ones: int, method: str) -> None:
-    interval = estimate([0.0] * (n - ones) + [1.0] * ones, value_range=UNIT).interval
+@pytest.mark.parametrize(("n", "method"), [(31, "gaffke"), (32, "gaffke_mid_p")])
+def test_larger_samples_get_the_mid_p_interval(n: int, method: str) -> None:
+    interval = estimate([0.0, *([1.0] * (n - 1))], value_range=UNIT).interval
     assert interval is not None
     assert interval.method == method
