@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 from foresight_services.core.conversation import Conversation, Message
 from foresight_services.worlds.exact import groceries as exact_groceries
@@ -44,6 +44,16 @@ class Case:
     """The policy that plays on."""
 
 
+class _Arguments(TypedDict):
+    """What every world's enumeration takes."""
+
+    prefix: Conversation
+    candidate: str
+    weights: Mapping[str, float]
+    horizon: int
+    skill: str
+
+
 def random_case(world: World, rng: random.Random) -> Case:
     """Return a case of `world`; equal states of `rng` give equal cases."""
     prefix = _random_prefix(world, rng)
@@ -67,13 +77,13 @@ def exact_reward(world: World, case: Case) -> float:
     Raises:
         ValueError: where no enumeration of the world is known.
     """
-    arguments = {
-        "prefix": case.prefix,
-        "candidate": case.candidate,
-        "weights": case.weights,
-        "horizon": case.horizon,
-        "skill": case.skill,
-    }
+    arguments = _Arguments(
+        prefix=case.prefix,
+        candidate=case.candidate,
+        weights=case.weights,
+        horizon=case.horizon,
+        skill=case.skill,
+    )
     if isinstance(world, TwentyQuestions):
         return exact_twenty_questions.exact_mr(world, **arguments)
     if isinstance(world, Groceries):
