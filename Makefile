@@ -64,7 +64,7 @@ proto: $(PROTO_VENV)/.stamp ## Generate the Python stubs from proto/
 
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure throughput and latency
-	$(BIN)/python bench/throughput.py
+	$(BIN)/python -m bench.throughput
 
 ##@ Release
 
