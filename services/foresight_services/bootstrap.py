@@ -13,13 +13,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Literal
+from typing import Final, Literal
 
 from foresight.v1 import evaluator_service_pb2_grpc as evaluator_pb_grpc
 from foresight.v1 import policy_service_pb2_grpc as policy_pb_grpc
 from foresight.v1 import reward_service_pb2_grpc as reward_pb_grpc
 from foresight.v1 import simulator_service_pb2_grpc as simulator_pb_grpc
 from foresight_services.config import Config, ServiceConfig
+from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.evaluation import Evaluation
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
 from foresight_services.core.reward import Rewards
@@ -31,7 +32,7 @@ from foresight_services.models.builtin import BuiltinModel
 from foresight_services.models.directory import ConfiguredPolicies
 from foresight_services.models.metered import MeteredModel
 from foresight_services.reward.servicer import PolicyServicer, RewardServicer
-from foresight_services.rpc.channel import Peer, open_peer
+from foresight_services.rpc.channel import Peer, open_peer, read_tls
 from foresight_services.rpc.server import Registration, Server, wait_until_serving
 from foresight_services.simulator.remote import RemoteSimulator
 from foresight_services.simulator.servicer import SimulatorServicer
@@ -43,6 +44,10 @@ from foresight_services.worlds.world import World
 
 ServiceName = Literal["all", "reward", "simulator", "evaluator"]
 """What a process can serve."""
+
+MOST_RULED_FUTURES: Final = 8
+"""Futures at once where rules play every part. Rules compute and never wait, so more at once would
+finish none of them sooner and, at a deadline, leave many begun in place of some finished."""
 
 
 class MonotonicClock:
@@ -62,7 +67,20 @@ class RunningService:
     metrics: str | None
     """Where Prometheus scrapes; None where nothing does."""
     server: Server
-    """Its life; SERVING once it is ready."""
+    """Its life."""
+    ready: asyncio.Task[None]
+    """Done when it says that it is SERVING."""
+
+
+def check(config: Config) -> None:
+    """Check what `config` refers to, without starting anything.
+
+    Raises:
+        InvalidInput: where a file cannot be used.
+    """
+    _worlds(config)
+    if config.services.tls is not None:
+        read_tls(config.services.tls)
 
 
 @asynccontextmanager
@@ -70,7 +88,7 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
     """Start `what` and yield it; on leaving, whatever still runs is stopped at once.
 
     Raises:
-        InvalidInput: where an address cannot be listened on.
+        InvalidInput: where an address cannot be listened on or a file cannot be used.
     """
     clock, telemetry = MonotonicClock(), PrometheusTelemetry()
     where = config.services.reward if what == "all" else getattr(config.services, what)
@@ -94,12 +112,12 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
         stack.push_async_callback(server.stop)
         metrics = None
         if where.metrics is not None:
-            endpoint = MetricsEndpoint(telemetry, where.metrics)
+            endpoint = _metrics_endpoint(telemetry, where.metrics)
             stack.callback(endpoint.close)
             metrics = endpoint.address
-        readiness = asyncio.create_task(server.serve_when(wait_until_serving(peers)))
+        readiness = asyncio.create_task(server.serve_when(partial(wait_until_serving, peers)))
         stack.push_async_callback(_cancel, readiness)
-        yield RunningService(address, metrics, server)
+        yield RunningService(address, metrics, server, readiness)
 
 
 def _registrations(
@@ -161,7 +179,7 @@ def build_simulator(config: Config, clock: Clock, telemetry: Telemetry) -> Simul
         clock=clock,
         telemetry=telemetry,
         termination_signal=config.simulator.termination_signal,
-        max_futures=config.simulator.max_futures,
+        max_futures=min(config.simulator.max_futures, MOST_RULED_FUTURES),
     )
 
 
@@ -174,7 +192,19 @@ def build_evaluator(config: Config, clock: Clock, telemetry: Telemetry) -> Evalu
 
 def _worlds(config: Config) -> Mapping[str, World]:
     settings = config.worlds.twenty_questions
-    return make_worlds(error_rate=settings.error_rate, knowledge_path=settings.knowledge_path)
+    try:
+        return make_worlds(error_rate=settings.error_rate, knowledge_path=settings.knowledge_path)
+    except (OSError, ValueError) as error:
+        field = "worlds.twenty_questions.knowledge_path"
+        raise InvalidInput((Violation(field, f"cannot be used: {error}"),)) from error
+
+
+def _metrics_endpoint(telemetry: PrometheusTelemetry, address: str) -> MetricsEndpoint:
+    try:
+        return MetricsEndpoint(telemetry, address)
+    except (OSError, OverflowError) as error:
+        problem = f"cannot listen on {address}: {error}"
+        raise InvalidInput((Violation("metrics", problem),)) from error
 
 
 def _peer(name: str, settings: ServiceConfig, config: Config) -> Peer:

@@ -9,13 +9,15 @@ other `FORESIGHT_` variable is an error, because it was meant to do something.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.suggest import nearest, one_of
@@ -27,7 +29,22 @@ ENVIRONMENT: Final = {
 }
 """Every environment variable that is read."""
 
-Address = Annotated[str, Field(pattern=r"^(\S+:\d{1,5}|unix:\S+)$")]
+
+def _host_and_port(text: str) -> str:
+    match = re.fullmatch(r"\S+:([0-9]{1,5})", text)
+    if match is None or int(match[1]) > 65_535:
+        raise PydanticCustomError("address", "must be `host:port`, the port 0 to 65535")
+    return text
+
+
+def _address(text: str) -> str:
+    return text if re.fullmatch(r"unix:\S+", text) else _host_and_port(text)
+
+
+HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
+"""`host:port`, port 0 for any free one."""
+
+Address = Annotated[str, AfterValidator(_address)]
 """`host:port`, port 0 for any free one, or `unix:path`."""
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
@@ -98,7 +115,7 @@ class ServiceConfig(_Section):
 
     listen: Address
     """Address that gRPC listens on."""
-    metrics: Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")] | None
+    metrics: HostAndPort | None
     """`host:port` of the Prometheus endpoint; null for none."""
     target: str = ""
     """Where the reward service finds it, a gRPC target. Default: the address it listens on."""
@@ -172,7 +189,7 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
 def parse_config(text: str) -> Config:
     """Return the configuration that `text`, a YAML document, describes."""
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _StrictLoader)
     except yaml.YAMLError as error:
         raise InvalidInput((Violation("(file)", f"is not YAML: {_one_line(error)}"),)) from error
     if document is None:
@@ -192,6 +209,23 @@ def parse_config(text: str) -> Config:
     if missing:
         raise InvalidInput(tuple(missing))
     return config
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Reads YAML; a key that occurs twice, of which YAML would keep the last, is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [
+            self.construct_object(key, deep=True)
+            for key, _ in node.value
+            if key.tag != "tag:yaml.org,2002:merge"
+        ]
+        twice = next((key for index, key in enumerate(keys) if key in keys[:index]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"found the key {twice!r} twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 def _read(path: Path) -> str:
@@ -215,6 +249,9 @@ def _violations(error: ValidationError) -> Iterator[Violation]:
             close = nearest(key, known)
             hint = f"; did you mean {close!r}?" if close else ""
             yield Violation(path, f"unknown key{hint} (known: {', '.join(known)})")
+        elif problem["type"] == "model_type":
+            known = _known_keys(problem["loc"])
+            yield Violation(path, f"must be a mapping (known keys: {', '.join(known)})")
         else:
             yield Violation(path, problem["msg"][:1].lower() + problem["msg"][1:])
 

@@ -33,7 +33,7 @@ class MetricSpec(google.protobuf.message.Message):
     """Name of the metric, such as `success` or `token_amount`. Required, unique in its list."""
     weight: builtins.float
     """Factor of the metric in the objective; it carries the sign, so a cost has a negative weight.
-    Finite. Default: 1.
+    Finite, -1e9 to 1e9. Default: 1.
     """
     artifact: builtins.str
     """What to extract from the conversation before scoring, in plain words, such as `answer`.

@@ -167,8 +167,8 @@ class ComputeRewardsRequest(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     INCLUDE_FUTURES_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """Name of this request in answers on a stream and in logs, at most 128 characters, unique on its
-    stream. Default: made by the service.
+    """Name of this request in answers on a stream, at most 128 characters; no two requests in flight
+    on one stream may share it. Default: made by the service.
     """
     include_futures: builtins.bool
     """Whether to return goals and messages of the futures as well. Default: false."""

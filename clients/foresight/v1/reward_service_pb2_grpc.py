@@ -61,8 +61,9 @@ class RewardServiceServicer(object):
     def ComputeRewards(self, request, context):
         """Computes the rewards of several candidates to one prefix: a GRPO group, a DPO pair, best-of-n.
         Answers before the caller's deadline with the best estimate so far, marked partial.
-        Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy; UNAVAILABLE while
-        draining. A candidate that could not be scored has an error of its own in the response.
+        Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy;
+        FAILED_PRECONDITION for a prefix that leaves no goal to draw; UNAVAILABLE while draining. A
+        candidate that could not be scored has an error of its own in the response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -113,8 +113,9 @@ class RewardServiceStub(typing.Generic[_RewardServiceComputeRewardsType, _Reward
     ComputeRewards: _RewardServiceComputeRewardsType
     """Computes the rewards of several candidates to one prefix: a GRPO group, a DPO pair, best-of-n.
     Answers before the caller's deadline with the best estimate so far, marked partial.
-    Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy; UNAVAILABLE while
-    draining. A candidate that could not be scored has an error of its own in the response.
+    Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy;
+    FAILED_PRECONDITION for a prefix that leaves no goal to draw; UNAVAILABLE while draining. A
+    candidate that could not be scored has an error of its own in the response.
     """
 
     StreamRewards: _RewardServiceStreamRewardsType
@@ -155,8 +156,9 @@ class RewardServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[foresight.v1.reward_service_pb2.ComputeRewardsResponse, collections.abc.Awaitable[foresight.v1.reward_service_pb2.ComputeRewardsResponse]]:
         """Computes the rewards of several candidates to one prefix: a GRPO group, a DPO pair, best-of-n.
         Answers before the caller's deadline with the best estimate so far, marked partial.
-        Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy; UNAVAILABLE while
-        draining. A candidate that could not be scored has an error of its own in the response.
+        Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy;
+        FAILED_PRECONDITION for a prefix that leaves no goal to draw; UNAVAILABLE while draining. A
+        candidate that could not be scored has an error of its own in the response.
         """
 
     @abc.abstractmethod

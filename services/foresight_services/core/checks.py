@@ -32,9 +32,8 @@ def prefix(prefix: Conversation) -> Iterator[Violation]:
         return
     if len(prefix) > MAX_PREFIX_MESSAGES:
         yield Violation("prefix", f"has {len(prefix)} messages; at most {MAX_PREFIX_MESSAGES}")
+    yield from roles("prefix", prefix)
     for index, message in enumerate(prefix):
-        if message.role not in ROLES:
-            yield Violation(f"prefix[{index}].role", one_of(message.role, ROLES))
         if not message.content.strip():
             yield Violation(f"prefix[{index}].content", "is empty; a message needs text")
         yield from size(f"prefix[{index}].content", message.content)
@@ -44,6 +43,13 @@ def prefix(prefix: Conversation) -> Iterator[Violation]:
             f"is {prefix[-1].role!r}; the prefix must end with a 'user' message, which the"
             " candidates answer",
         )
+
+
+def roles(path: str, conversation: Conversation) -> Iterator[Violation]:
+    """Yield a violation for every message whose role is none."""
+    for index, message in enumerate(conversation):
+        if message.role not in ROLES:
+            yield Violation(f"{path}[{index}].role", one_of(message.role, ROLES))
 
 
 def candidates(candidates: tuple[str, ...]) -> Iterator[Violation]:

@@ -12,7 +12,11 @@ from foresight_services.core.ports import Clock
 
 @asynccontextmanager
 async def until(deadline: float | None, clock: Clock) -> AsyncIterator[None]:
-    """Cancel what runs inside at `deadline`, in the time of `clock`, and raise DeadlinePassed."""
+    """Cancel what runs inside at `deadline`, in the time of `clock`, and raise DeadlinePassed.
+
+    A cancellation that comes from inside, and not from whoever waits for the task, is an error like
+    any other: it must not pass for the caller's own.
+    """
     try:
         async with asyncio.timeout(None if deadline is None else deadline - clock.now()) as scope:
             yield
@@ -20,3 +24,8 @@ async def until(deadline: float | None, clock: Clock) -> AsyncIterator[None]:
         if not scope.expired():
             raise
         raise DeadlinePassed from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("a call was cancelled by what it called") from error

@@ -32,17 +32,18 @@ async def merge(sources: AsyncIterator[AsyncGenerator[T, None]]) -> AsyncGenerat
                 streams.create_task(drain(source))
 
     work = asyncio.create_task(drain_all())
+    getter: asyncio.Future[T] | None = None
     try:
         while not work.done() or not items.empty():
             getter = asyncio.ensure_future(items.get())
             await asyncio.wait((getter, work), return_when=asyncio.FIRST_COMPLETED)
             if getter.done():
                 yield getter.result()
-            else:
-                getter.cancel()
         await _unwrapped(work)
     finally:
         work.cancel()
+        if getter is not None:
+            getter.cancel()
         await asyncio.gather(work, return_exceptions=True)
 
 

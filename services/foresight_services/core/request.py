@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -15,6 +14,7 @@ from foresight_services.core.suggest import one_of
 from foresight_services.core.task import PolicyRef, Preset, Task
 
 MAX_METADATA: Final = 64
+MAX_WEIGHT: Final = 1e9
 MAX_REQUEST_ID: Final = 128
 
 NO_PRESET: Final = Preset(
@@ -140,16 +140,18 @@ def _task(task: Task, presets: Mapping[str, Preset]) -> Iterator[Violation]:
         yield Violation(
             "task.metadata", f"has {len(task.metadata)} entries; at most {MAX_METADATA}"
         )
-    for key, value in task.metadata.items():
-        yield from checks.size(f"task.metadata[{key[:64]!r}]", value)
+    for key, value in sorted(task.metadata.items()):
+        for text in (key, value):
+            yield from checks.size(f"task.metadata[{key[:64]!r}]", text)
 
 
 def _objective(query: RewardQuery, presets: Mapping[str, Preset]) -> Iterator[Violation]:
     objective = query.objective
     if objective.profile and objective.profile not in PROFILES:
         yield Violation("objective.profile", one_of(objective.profile, PROFILES))
+    unknown_preset = query.task.preset and query.task.preset not in presets
     defaults = presets.get(query.task.preset, NO_PRESET).objective
-    if not (objective.metrics or defaults.metrics):
+    if not (objective.metrics or defaults.metrics or unknown_preset):
         yield Violation("objective.metrics", "is empty; name at least one metric")
     if len(objective.metrics) > checks.MAX_METRICS:
         yield Violation(
@@ -170,8 +172,11 @@ def _objective(query: RewardQuery, presets: Mapping[str, Preset]) -> Iterator[Vi
 def _metric(path: str, spec: MetricSpec) -> Iterator[Violation]:
     if not spec.name:
         yield Violation(f"{path}.name", "is empty; name the metric")
-    if not math.isfinite(spec.weight):
-        yield Violation(f"{path}.weight", f"is {spec.weight}; must be a finite number")
+    if not abs(spec.weight) <= MAX_WEIGHT:  # also refuses NaN
+        yield Violation(
+            f"{path}.weight",
+            f"is {spec.weight}; must be a finite number, -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}",
+        )
     yield from checks.size(f"{path}.artifact", spec.artifact)
 
 

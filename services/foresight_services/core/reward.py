@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import (
     DeadlinePassed,
+    DomainError,
     Failure,
     Family,
     InvalidInput,
@@ -148,6 +149,8 @@ class Rewards:
         missing = dict.fromkeys(wanted)
         results: asyncio.Queue[ScoredFuture | Exception] = asyncio.Queue()
         work = asyncio.create_task(self._work(request, session, tuple(wanted), stop, results))
+        # However the work ends, there is an end to wait for.
+        work.add_done_callback(lambda _: results.put_nowait(_ended_early()))
         # The alarm takes its place in the queue: what finished before the deadline still counts.
         alarm = None if stop is None else self._alarm(stop, results)
         try:
@@ -193,9 +196,7 @@ class Rewards:
             policy=request.policy,
             max_message_tokens=request.max_message_tokens,
         )
-        ended: Exception = Upstream(
-            Reason.SERVICE_UNAVAILABLE, "the simulator ended without this future"
-        )
+        ended: Exception = _ended_early()
         async with asyncio.TaskGroup() as scoring:
             try:
                 async with aclosing(self._simulator.simulate(simulation, deadline=stop)) as futures:
@@ -227,3 +228,7 @@ class Rewards:
             (future.usage, scores.usage), seconds=future.usage.seconds + scores.usage.seconds
         )
         results.put_nowait(ScoredFuture(future.id, simulated, scores.scores, None, usage))
+
+
+def _ended_early() -> DomainError:
+    return Upstream(Reason.SERVICE_UNAVAILABLE, "the simulator ended without this future")

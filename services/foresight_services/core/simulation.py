@@ -8,7 +8,7 @@ that carries it stays in the conversation. Unlike there, futures do not wait for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
@@ -95,15 +95,29 @@ class Simulation:
         checks.require(_violations(request))
         self._goals.check(request.task)
         policy = await self._policies.resolve(request.policy, request.task)
-        futures = (self._future(request, policy, which, deadline) for which in request.futures)
+        goals = self._draw_goals(request)
+        futures = (
+            self._future(request, policy, goals[which.sample], which, deadline)
+            for which in request.futures
+        )
         async with aclosing(as_finished(futures)) as finished:
             async for future in finished:
                 yield future
+
+    def _draw_goals(self, request: SimulationRequest) -> Mapping[int, str]:
+        """Return what the user wants in each sample, whatever the candidate."""
+        task = request.task
+        return {
+            sample: task.goal
+            or self._goals.draw(task, request.prefix, derive_seed(request.seed, sample, "goal"))
+            for sample in {which.sample for which in request.futures}
+        }
 
     async def _future(
         self,
         request: SimulationRequest,
         policy: ResolvedPolicy,
+        goal: str,
         which: FutureId,
         deadline: float | None,
     ) -> Future:
@@ -113,7 +127,7 @@ class Simulation:
         said: list[Message] = []
         try:
             async with until(deadline, self._clock), self._place():
-                outcome = await self._play(request, policy, which, said, ledger)
+                outcome = await self._play(request, policy, goal, which, said, ledger)
         except Exception as error:
             failure = failure_from(error)
             self._telemetry.future_finished(failure.reason)
@@ -139,15 +153,13 @@ class Simulation:
         self,
         request: SimulationRequest,
         policy: ResolvedPolicy,
+        goal: str,
         which: FutureId,
         said: list[Message],
         ledger: Ledger,
     ) -> SimulatedFuture:
         """Take turns; every message is appended to `said` when it is known."""
         task, seed, sample = request.task, request.seed, which.sample
-        goal = task.goal or self._goals.draw(
-            task, request.prefix, derive_seed(seed, sample, "goal")
-        )
         candidate = Message("assistant", request.candidates[which.candidate])
         opening: Conversation = (*request.prefix, candidate)
         sides = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import grpc.aio
 
@@ -44,85 +43,101 @@ class RemoteEvaluator:
         call: EvaluateCall = self._stub.Evaluate(
             timeout=seconds_left(deadline, self._clock), metadata=self._peer.metadata
         )
+        session = RemoteSession(self._peer.name, call)
         try:
-            session = await RemoteSession.start(self._peer.name, call, setup)
-            reader = asyncio.create_task(session.read())
-            try:
-                yield session
-            finally:
-                reader.cancel()
-                await asyncio.gather(reader, return_exceptions=True)
+            await session.start(setup)
+            yield session
         finally:
-            call.cancel()
+            await session.close()
 
 
 class RemoteSession:
-    """Scores conversations on one stream; implements the port `EvaluationSession`."""
+    """Scores conversations on one stream; implements the port `EvaluationSession`.
 
-    def __init__(self, peer_name: str, call: EvaluateCall, metrics: tuple[MetricInfo, ...]) -> None:
+    One task writes and one reads. The reader alone says how the stream ended: to whoever waits
+    then, and to whoever asks later.
+    """
+
+    def __init__(self, peer_name: str, call: EvaluateCall) -> None:
         self._peer_name = peer_name
         self._call = call
-        self._metrics = metrics
+        self._metrics: tuple[MetricInfo, ...] = ()
+        loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[tuple[MetricInfo, ...]] = loop.create_future()
         self._waiting: dict[FutureId, asyncio.Future[ConversationScores]] = {}
-        # gRPC allows one write at a time on a stream.
-        self._writing = asyncio.Lock()
-        self._broken: Exception | None = None
-
-    @classmethod
-    async def start(
-        cls, peer_name: str, call: EvaluateCall, setup: EvaluationSetup
-    ) -> RemoteSession:
-        """Send `setup` and return the session once the evaluator is ready for it."""
-        try:
-            await call.write(pb.EvaluateRequest(setup=encode_setup(setup)))
-            response: Any = await call.read()
-        except grpc.aio.AioRpcError as error:
-            raise error_from_call(error, peer_name) from error
-        if response is grpc.aio.EOF or response.WhichOneof("response") != "ready":
-            raise unreachable(peer_name, "ended before it was ready")
-        return cls(peer_name, call, tuple(decode_info(info) for info in response.ready.metrics))
+        self._ended: Exception | None = None
+        self._outbox: asyncio.Queue[pb.EvaluateRequest] = asyncio.Queue()
+        self._writer = asyncio.create_task(self._write())
+        self._reader = asyncio.create_task(self._read())
+        # A write that fails after the stream has ended would replace the status that it ended with
+        # by INTERNAL (grpc/grpc#36066), so there must be none.
+        call.add_done_callback(self._stop_writing)
 
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
         """The metrics as they are applied."""
         return self._metrics
 
+    async def start(self, setup: EvaluationSetup) -> None:
+        """Send `setup` and return once the evaluator is ready for it."""
+        self._outbox.put_nowait(pb.EvaluateRequest(setup=encode_setup(setup)))
+        self._metrics = await self._ready
+
+    async def close(self) -> None:
+        """End the stream, whatever is still in flight on it."""
+        self._call.cancel()
+        self._writer.cancel()
+        self._reader.cancel()
+        await asyncio.gather(self._writer, self._reader, return_exceptions=True)
+
     async def score(self, item: EvaluationItem) -> ConversationScores:
         """Send one conversation and wait for its scores."""
-        if self._broken is not None:
-            raise self._broken
+        if self._ended is not None:
+            raise self._ended
         waiter: asyncio.Future[ConversationScores] = asyncio.get_running_loop().create_future()
         self._waiting[item.id] = waiter
+        self._outbox.put_nowait(pb.EvaluateRequest(conversation=encode_item(item)))
         try:
-            # A write fails only where the stream has ended; its reader knows why, and tells.
-            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                async with self._writing:
-                    await self._call.write(pb.EvaluateRequest(conversation=encode_item(item)))
             return await waiter
         finally:
-            self._waiting.pop(item.id, None)
+            del self._waiting[item.id]
 
-    async def read(self) -> None:
+    def _stop_writing(self, _call: object) -> None:
+        self._writer.cancel()
+
+    async def _write(self) -> None:
+        # A write fails only where the stream has ended, and the reader tells how.
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            while True:
+                await self._call.write(await self._outbox.get())
+
+    async def _read(self) -> None:
         """Hand every answer to whom it is for, until the stream ends."""
         try:
             async for response in self._call:
-                scores = decode_scores(response.scores)
-                waiter = self._waiting.get(scores.id)
-                if waiter is not None and not waiter.done():
-                    if len(scores.scores) == len(self._metrics):
-                        waiter.set_result(scores)
-                    else:
-                        waiter.set_exception(
-                            unreachable(self._peer_name, "left out a metric's score")
-                        )
-            self._fail(unreachable(self._peer_name, "ended before every conversation was scored"))
+                self._take(response)
+            ended: Exception = unreachable(self._peer_name, "ended before all was scored")
         except grpc.aio.AioRpcError as error:
-            self._fail(error_from_call(error, self._peer_name))
+            ended = error_from_call(error, self._peer_name)
         except Exception as error:
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        self._broken = error
+            ended = error
+        self._ended = ended
+        if not self._ready.done():
+            self._ready.set_exception(ended)
         for waiter in self._waiting.values():
             if not waiter.done():
-                waiter.set_exception(error)
+                waiter.set_exception(ended)
+
+    def _take(self, response: pb.EvaluateResponse) -> None:
+        if response.WhichOneof("response") == "ready":
+            if not self._ready.done():
+                self._ready.set_result(tuple(map(decode_info, response.ready.metrics)))
+            return
+        scores = decode_scores(response.scores)
+        waiter = self._waiting.get(scores.id)
+        if waiter is None or waiter.done():
+            return
+        if len(scores.scores) == len(self._metrics):
+            waiter.set_result(scores)
+        else:
+            waiter.set_exception(unreachable(self._peer_name, "left out a metric's score"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
 from foresight.v1 import evaluator_service_pb2 as pb
 from foresight.v1 import evaluator_service_pb2_grpc as pb_grpc
+from foresight_services.core import checks
 from foresight_services.core.errors import InvalidInput, Violation
+from foresight_services.core.future import EvaluationItem
 from foresight_services.core.merge import merge
 from foresight_services.core.ports import Clock, EvaluationSession, Evaluator
 from foresight_services.evaluator.codec import decode_item, decode_setup, encode_scores
@@ -48,15 +50,18 @@ async def _answers(
         if request.WhichOneof("request") != "conversation":
             problem = "is missing; every request after the setup must be a conversation"
             raise InvalidInput((Violation("conversation", problem),))
-        index = request.conversation.candidate_index
-        if not 0 <= index < candidates:
-            problem = f"is {index}; must be 0 to {candidates - 1}"
-            raise InvalidInput((Violation("conversation.candidate_index", problem),))
-        yield _answer(session, request.conversation)
+        item = decode_item(request.conversation)
+        checks.require(_violations(item, candidates))
+        yield _answer(session, item)
+
+
+def _violations(item: EvaluationItem, candidates: int) -> Iterator[Violation]:
+    yield from checks.integer("conversation.candidate_index", item.id.candidate, 0, candidates - 1)
+    yield from checks.roles("conversation.messages", item.messages)
 
 
 async def _answer(
-    session: EvaluationSession, item: pb.ConversationItem
+    session: EvaluationSession, item: EvaluationItem
 ) -> AsyncGenerator[pb.EvaluateResponse, None]:
-    scores = await session.score(decode_item(item))
+    scores = await session.score(item)
     yield pb.EvaluateResponse(scores=encode_scores(scores))

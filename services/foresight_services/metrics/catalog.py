@@ -68,7 +68,7 @@ def _check(path: str, spec: MetricSpec) -> list[Violation]:
         violations.append(
             Violation(f"{path}.artifact", f"{spec.name!r} scores the conversation itself")
         )
-    for key, value in spec.parameters.items():
+    for key, value in sorted(spec.parameters.items()):
         field = f"{path}.parameters.{key[:64]}"
         if key not in maker.parameters:
             known = one_of(key, maker.parameters) if maker.parameters else "takes no parameters"

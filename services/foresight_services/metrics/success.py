@@ -52,14 +52,15 @@ class Success:
 def parse_verdict(metric: str, text: str) -> float:
     """Return the number that the verdict, a JSON object, gives for `metric`."""
     try:
-        verdict = json.loads(text)
-    except ValueError:
+        # Of unlimited size, an integer may be none that a float can hold; this makes it infinite.
+        verdict = json.loads(text, parse_int=float)
+    except (ValueError, RecursionError):
         verdict = None
     score = verdict.get(metric) if isinstance(verdict, dict) else None
-    if isinstance(score, bool) or not isinstance(score, int | float):
+    if not isinstance(score, float):
         raise Upstream(
             Reason.METRIC_FAILED,
             f"{metric}: the judge's verdict has no number called {metric!r}",
             metadata={"metric": metric},
         )
-    return float(score)
+    return score

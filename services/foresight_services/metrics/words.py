@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
@@ -16,6 +17,13 @@ def count_words(text: str) -> int:
     if len(text) > _LONGEST_CACHED:
         return len(_WORD.findall(text))
     return _count_short(text)
+
+
+def first_words(text: str, most: int) -> str:
+    """Return `text` up to and including its word or punctuation mark number `most`."""
+    if count_words(text) <= most:
+        return text
+    return text[: next(islice(_WORD.finditer(text), most - 1, None)).end()]
 
 
 @lru_cache(maxsize=8192)

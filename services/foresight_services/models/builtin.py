@@ -5,6 +5,7 @@ The world is named by the task; one instance plays any of its roles and keeps no
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from foresight_services.core.errors import NotFound, Reason, Upstream
 from foresight_services.core.ports import ChatReply, ChatRequest
 from foresight_services.core.suggest import one_of
 from foresight_services.core.task import Task
-from foresight_services.metrics.words import count_words
+from foresight_services.metrics.words import count_words, first_words
 from foresight_services.worlds.world import World
 
 
@@ -38,6 +39,9 @@ class BuiltinModel:
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Return what the rules say; a judge answers with a JSON object of scores."""
+        # Rules wait for nothing, so without this the futures of a large group would run to their
+        # end one after the other while deadlines, cancellations and health checks wait.
+        await asyncio.sleep(0)
         world = self._world(request.task)
         goal, conversation = request.task.goal, request.conversation
         match request.role:
@@ -48,6 +52,7 @@ class BuiltinModel:
                 text = world.policy_turn(skill, conversation, random.Random(request.seed))
             case "judge":
                 text = json.dumps({"success": world.success(goal, conversation)})
+        text = first_words(text, request.max_tokens)
         read = sum(count_words(message.content) for message in conversation)
         return ChatReply(text, prompt_tokens=read, completion_tokens=count_words(text))
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from foresight.v1 import policy_service_pb2 as policy_pb
 from foresight.v1 import policy_service_pb2_grpc, reward_service_pb2_grpc
 from foresight.v1 import reward_service_pb2 as pb
-from foresight_services.core.errors import NotImplementedHere, failure_from
+from foresight_services.core.errors import InvalidInput, NotImplementedHere, Violation, failure_from
 from foresight_services.core.merge import merge
 from foresight_services.core.ports import Clock
 from foresight_services.core.result import CandidateResult, FutureFinished, GroupSummary
@@ -56,7 +56,7 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
         self, request_iterator: AsyncIterator[pb.StreamRewardsRequest], context: ServerContext
     ) -> AsyncIterator[pb.StreamRewardsResponse]:
         """Send every candidate's result as soon as it is known."""
-        answers = merge(self._group(request, context) async for request in request_iterator)
+        answers = merge(self._groups(request_iterator, context))
         async with aclosing(answers):
             async for answer in answers:
                 yield answer
@@ -73,11 +73,29 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
         deadline = deadline_of(context, self._clock)
         return self._rewards.compute(decode_query(request), deadline=deadline)
 
+    async def _groups(
+        self, requests: AsyncIterator[pb.StreamRewardsRequest], context: ServerContext
+    ) -> AsyncIterator[AsyncGenerator[pb.StreamRewardsResponse, None]]:
+        """Yield, for each group as it comes in, the stream of its events."""
+        in_flight: set[str] = set()
+        async for request in requests:
+            name = _request_id(request.group)
+            if name in in_flight:
+                # Answers by that name would be taken for the other request's, a refusal included.
+                problem = f"{name[:64]!r} names a request in flight on this stream; use another"
+                raise InvalidInput((Violation("group.request_id", problem),))
+            in_flight.add(name)
+            yield self._group(name, request, context, in_flight)
+
     async def _group(
-        self, request: pb.StreamRewardsRequest, context: ServerContext
+        self,
+        name: str,
+        request: pb.StreamRewardsRequest,
+        context: ServerContext,
+        in_flight: set[str],
     ) -> AsyncGenerator[pb.StreamRewardsResponse, None]:
         """Yield the events of one group of a stream; a refusal is an event too."""
-        group, name = request.group, _request_id(request.group)
+        group = request.group
         try:
             async with aclosing(self._compute(group, context)) as events:
                 async for event in events:
@@ -87,6 +105,8 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
         except Exception as error:
             refusal = pb.GroupDone(error=encode_failure(failure_from(error)))
             yield pb.StreamRewardsResponse(request_id=name, done=refusal)
+        finally:
+            in_flight.discard(name)
 
 
 class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):

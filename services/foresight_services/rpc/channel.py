@@ -10,7 +10,8 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from foresight_services.config import Config
+from foresight_services.config import Config, TlsConfig
+from foresight_services.core.errors import InvalidInput, Violation
 
 MAX_MESSAGE_BYTES: Final = 64 << 20
 """Largest message that is sent or taken; every text in it has a smaller limit of its own."""
@@ -19,6 +20,15 @@ SIZE_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
 )
+
+# A peer that was away, for as long as loading a model may take, is found soon after it is back.
+_RECONNECT_OPTIONS: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+# By default gRPC tries a call again only where its request fits into 256 KiB.
+_RETRY_OPTIONS: Final = (("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),)
 
 # A call that a restarting peer refused is tried again; one that has begun to answer never is.
 _SERVICE_CONFIG: Final = json.dumps(
@@ -50,21 +60,57 @@ class Peer:
     """The connection to it."""
     metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Sent with every call: the token, if there is one."""
+    target: str = ""
+    """Where it is looked for, a gRPC target."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What the files of the section `services.tls` hold."""
+
+    certificate: bytes
+    """The certificate chain."""
+    key: bytes = field(repr=False)
+    """The private key."""
+    ca: bytes
+    """The certificates that peers are checked against."""
+
+
+def read_tls(tls: TlsConfig) -> TlsFiles:
+    """Read the files; InvalidInput names every one that cannot be read."""
+    contents: dict[str, bytes] = {}
+    unreadable: list[Violation] = []
+    for name in ("certificate", "key", "ca"):
+        try:
+            contents[name] = Path(getattr(tls, f"{name}_path")).read_bytes()
+        except OSError as error:
+            problem = f"cannot be read: {error}"
+            unreadable.append(Violation(f"services.tls.{name}_path", problem))
+    if unreadable:
+        raise InvalidInput(tuple(unreadable))
+    return TlsFiles(**contents)
 
 
 def open_peer(name: str, target: str, config: Config) -> Peer:
     """Return the service called `name` at `target`, with the configuration's TLS and token."""
-    options = (*SIZE_OPTIONS, ("grpc.service_config", _SERVICE_CONFIG))
+    options = (
+        *SIZE_OPTIONS,
+        *_RECONNECT_OPTIONS,
+        *_RETRY_OPTIONS,
+        ("grpc.service_config", _SERVICE_CONFIG),
+    )
     tls = config.services.tls
     if tls is None:
         channel = grpc.aio.insecure_channel(target, options)
     else:
+        files = read_tls(tls)
         credentials = grpc.ssl_channel_credentials(
-            root_certificates=Path(tls.ca_path).read_bytes(),
-            private_key=Path(tls.key_path).read_bytes(),
-            certificate_chain=Path(tls.certificate_path).read_bytes(),
+            root_certificates=files.ca,
+            private_key=files.key,
+            certificate_chain=files.certificate,
         )
         channel = grpc.aio.secure_channel(target, credentials, options)
     if config.token is None:
-        return Peer(name, channel)
-    return Peer(name, channel, (("authorization", f"Bearer {config.token.get_secret_value()}"),))
+        return Peer(name, channel, target=target)
+    metadata = (("authorization", f"Bearer {config.token.get_secret_value()}"),)
+    return Peer(name, channel, metadata, target)

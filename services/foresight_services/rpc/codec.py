@@ -7,15 +7,14 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final, cast
 
-from google.protobuf import json_format
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 
 from foresight.v1 import conversation_pb2 as pb
 from foresight.v1 import metric_pb2, simulator_service_pb2
 from foresight_services.core.conversation import Conversation, Message, Role
 from foresight_services.core.errors import Failure
 from foresight_services.core.future import MetricInfo, MetricScore, Termination
-from foresight_services.core.objective import MetricSpec, Range
+from foresight_services.core.objective import JsonValue, MetricSpec, Range
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import ModelUsage, Usage
 from foresight_services.rpc.status import decode_failure, encode_failure
@@ -86,8 +85,29 @@ def encode_termination(ended: Termination) -> simulator_service_pb2.Termination.
 def decode_spec(spec: metric_pb2.MetricSpec) -> MetricSpec:
     """Return the metric spec; an absent weight is 1."""
     weight = spec.weight if spec.HasField("weight") else 1.0
-    parameters = json_format.MessageToDict(spec.parameters)
+    parameters = _decode_struct(spec.parameters)
     return MetricSpec(spec.name, weight, spec.artifact, MappingProxyType(parameters))
+
+
+def _decode_struct(struct: Struct) -> dict[str, JsonValue]:
+    return {key: _decode_value(value) for key, value in struct.fields.items()}
+
+
+def _decode_value(value: Value) -> JsonValue:
+    """Return the parameter; unlike protobuf's JSON, NaN and infinity too: metrics judge them."""
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return _decode_struct(value.struct_value)
+        case "list_value":
+            return [_decode_value(item) for item in value.list_value.values]
+        case "number_value":
+            return value.number_value
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case _:
+            return None
 
 
 def encode_spec(spec: MetricSpec) -> metric_pb2.MetricSpec:

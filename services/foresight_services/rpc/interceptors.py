@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, TypeAlias
@@ -83,7 +84,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(request: Any, context: ServerContext) -> AsyncIterator[Any]:
             async with self._outcome(service, method, allowed, context):
-                async with aclosing(inner(request, context)) as responses:
+                responses = inner(request, context)
+                if inspect.isawaitable(responses):  # it writes to the context, as Health.Watch does
+                    await responses
+                    return
+                async with aclosing(responses):
                     async for response in responses:
                         yield response
 

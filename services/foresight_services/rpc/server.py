@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -17,13 +16,19 @@ from grpc_reflection.v1alpha import reflection
 from foresight_services.config import Config, TlsConfig
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.ports import Clock
-from foresight_services.rpc.channel import SIZE_OPTIONS, Peer
+from foresight_services.rpc.channel import SIZE_OPTIONS, Peer, read_tls
 from foresight_services.rpc.interceptors import CallInterceptor, RequestObserver
 
 _log: Final = logging.getLogger(__name__)
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+# Without it a second process could listen on the same port and take half of the calls.
+_OPTIONS: Final = (*SIZE_OPTIONS, ("grpc.so_reuseport", 0))
+
+_HEALTH_CHECK_SECONDS: Final = 1.0
+"""Time after which a peer that does not answer counts as not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Server:
         self._config = config
         token = None if config.token is None else config.token.get_secret_value()
         interceptor = CallInterceptor(clock=clock, observe=observe, token=token)
-        self._server = grpc.aio.server(interceptors=[interceptor], options=list(SIZE_OPTIONS))
+        self._server = grpc.aio.server(interceptors=[interceptor], options=list(_OPTIONS))
         self._health = health.aio.HealthServicer()
         self._names = ["", *(registration.name for registration in registrations)]
         for registration in registrations:
@@ -70,19 +75,21 @@ class Server:
             else:
                 port = self._server.add_secure_port(address, _credentials(tls))
         except RuntimeError as error:
-            problem = f"cannot listen on {address}; is the port taken?"
+            cause = "is the port taken?" if tls is None else "is the port taken, or TLS not in PEM?"
+            problem = f"cannot listen on {address}; {cause}"
             raise InvalidInput((Violation("listen", problem),)) from error
         await self._server.start()
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
-    async def serve_when(self, ready: Awaitable[Any]) -> None:
+    async def serve_when(self, ready: Callable[[], Awaitable[None]]) -> None:
         """Become SERVING as soon as `ready` returns."""
-        await ready
+        await ready()
         await self._set(SERVING)
 
     async def drain(self) -> None:
         """Say NOT_SERVING, give balancers time to notice and calls time to finish, and stop."""
-        await self._set(NOT_SERVING)
+        # For good: a server that becomes ready only now does not say SERVING any more.
+        await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._config.services.drain_notice_seconds)
         await self._server.stop(self._config.services.drain_grace_seconds)
 
@@ -96,27 +103,32 @@ class Server:
 
 
 def _credentials(tls: TlsConfig) -> grpc.ServerCredentials:
-    pair = (Path(tls.key_path).read_bytes(), Path(tls.certificate_path).read_bytes())
+    files = read_tls(tls)
     return grpc.ssl_server_credentials(
-        [pair],
-        root_certificates=Path(tls.ca_path).read_bytes(),
+        [(files.key, files.certificate)],
+        root_certificates=files.ca,
         require_client_auth=tls.require_client_certificate,
     )
 
 
 async def wait_until_serving(peers: Iterable[Peer], *, pause_seconds: float = 0.2) -> None:
-    """Return when every one of `peers` says that it is SERVING."""
-    for peer in peers:
-        stub: Any = health_pb2_grpc.HealthStub(peer.channel)
-        waited = False
-        while True:
-            try:
-                answer = await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
-                if answer.status == SERVING:
-                    break
-            except grpc.aio.AioRpcError as error:
-                _log.debug("the %s is not reachable: %s", peer.name, error.code().name)
-            if not waited:
-                _log.warning("waiting for the %s", peer.name)
-                waited = True
-            await asyncio.sleep(pause_seconds)
+    """Return when every one of `peers` says that it is SERVING; log which ones are waited for."""
+    await asyncio.gather(*(_wait_for(peer, pause_seconds) for peer in peers))
+
+
+async def _wait_for(peer: Peer, pause_seconds: float) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(peer.channel)
+    waited = False
+    while True:
+        try:
+            answer = await stub.Check(
+                health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=_HEALTH_CHECK_SECONDS
+            )
+            if answer.status == SERVING:
+                return
+        except grpc.aio.AioRpcError as error:
+            _log.debug("the %s is not reachable: %s", peer.name, error.code().name)
+        if not waited:
+            _log.warning("waiting for the %s at %s", peer.name, peer.target)
+            waited = True
+        await asyncio.sleep(pause_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import grpc
@@ -37,29 +38,23 @@ CODES: Final[dict[Family, grpc.StatusCode]] = {
 
 _FAMILIES: Final = {code.value[0]: family for family, code in CODES.items()}
 
-# Trailing metadata is limited to 8 KiB by common proxies; a long list says the same as its start.
-_MOST_VIOLATIONS: Final = 16
-_LONGEST_TEXT: Final = 500
+# gRPC and common proxies drop trailing metadata of more than 8 KiB, which carries the message
+# percent-encoded and the details in base64; a long list says the same as its start.
+_MOST_VIOLATION_BYTES: Final = 3000
+_LONGEST_TEXT_BYTES: Final = 500
 
 
 def encode_failure(failure: Failure) -> status_pb2.Status:
     """Return `failure` with ErrorInfo and, for invalid input, BadRequest."""
     details: list[Any] = [
         error_details_pb2.ErrorInfo(
-            reason=failure.reason, domain=DOMAIN, metadata=dict(failure.metadata)
+            reason=failure.reason,
+            domain=DOMAIN,
+            metadata={key: _shorten(value) for key, value in failure.metadata.items()},
         )
     ]
     if failure.violations:
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=v.field, description=_shorten(v.description)
-                    )
-                    for v in failure.violations[:_MOST_VIOLATIONS]
-                ]
-            )
-        )
+        details.append(_bad_request(failure.violations))
     packed = []
     for detail in details:
         any_message = AnyMessage()
@@ -88,10 +83,14 @@ def decode_failure(status: status_pb2.Status) -> Failure:
 
 def error_from_call(error: grpc.aio.AioRpcError, service: str) -> DomainError:
     """Return the domain's error for a failed call of another Foresight service."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    except ValueError:  # gRPC itself gave up on an answer whose details came through
+        status = None
     if status is not None:
         failure = decode_failure(status)
-        if failure.reason is not Reason.INTERNAL:
+        # A token that is refused there is this service's own, nothing that the caller could mend.
+        if failure.reason not in (Reason.INTERNAL, Reason.UNAUTHENTICATED):
             return error_from(failure)
     code = error.code()
     reason = (
@@ -111,5 +110,21 @@ def unreachable(service: str, problem: str) -> DomainError:
     )
 
 
+def _bad_request(violations: Iterable[Violation]) -> error_details_pb2.BadRequest:
+    """Return as many of `violations` as an answer can carry, at least one."""
+    bad_request = error_details_pb2.BadRequest()
+    for violation in violations:
+        bad_request.field_violations.add(
+            field=_shorten(violation.field), description=_shorten(violation.description)
+        )
+        if bad_request.ByteSize() > _MOST_VIOLATION_BYTES:
+            bad_request.field_violations.pop()
+            break
+    return bad_request
+
+
 def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+    encoded = text.encode()
+    if len(encoded) <= _LONGEST_TEXT_BYTES:
+        return text
+    return f"{encoded[:_LONGEST_TEXT_BYTES].decode(errors='ignore')}…"

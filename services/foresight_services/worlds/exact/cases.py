@@ -1,5 +1,6 @@
-"""Random cases whose exact reward is known: a world, a prefix, a candidate, an objective, a horizon.
+"""Random cases whose exact reward is known.
 
+A case is a world, a prefix, a candidate, an objective and a horizon.
 A prefix is a real conversation of the world, played by a random policy and broken off after a few
 turns, so that what it reveals is consistent. Objectives weigh success against messages and tokens.
 """
