@@ -1,0 +1,34 @@
+"""What work cost, added up."""
+
+from __future__ import annotations
+
+from foresight_services.core.usage import Ledger, ModelUsage, Usage, total
+
+
+def test_a_ledger_keeps_one_account_for_each_role() -> None:
+    ledger = Ledger()
+    ledger.record("user", ModelUsage(1, 10, 2))
+    ledger.record("policy", ModelUsage(1, 5, 1))
+    ledger.record("user", ModelUsage(1, 20, 3))
+    usage = ledger.usage(messages=3, seconds=1.5)
+    assert usage == Usage(3, {"user": ModelUsage(2, 30, 5), "policy": ModelUsage(1, 5, 1)}, 1.5)
+
+
+def test_a_usage_does_not_change_when_its_ledger_goes_on() -> None:
+    ledger = Ledger()
+    ledger.record("user", ModelUsage(1, 10, 2))
+    before = ledger.usage(messages=1, seconds=0.0)
+    ledger.record("user", ModelUsage(1, 10, 2))
+    assert before.models["user"].calls == 1
+
+
+def test_a_total_adds_everything_but_time_which_overlaps() -> None:
+    parts = [
+        Usage(2, {"user": ModelUsage(1, 10, 2)}, 5.0),
+        Usage(1, {"user": ModelUsage(1, 1, 1), "judge": ModelUsage(1, 7, 7)}, 6.0),
+        Usage(),
+    ]
+    assert total(parts, seconds=6.5) == Usage(
+        3, {"user": ModelUsage(2, 11, 3), "judge": ModelUsage(1, 7, 7)}, 6.5
+    )
+    assert total([], seconds=0.0) == Usage()
