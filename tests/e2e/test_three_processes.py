@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -68,7 +68,7 @@ def without_times(rewards: foresight.Rewards) -> str:
             return [strip(item) for item in value]
         if isinstance(value, float):
             return value.hex()
-        return dict(value) if hasattr(value, "keys") else value
+        return dict(value) if isinstance(value, Mapping) else value
 
     return repr(strip(rewards))
 

@@ -1,0 +1,122 @@
+"""The rewards of one group for programs: the document that `score --json` prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from foresight import CandidateReward, Future, Interval, Rewards, Usage, ValueRange
+from foresight.errors import ForesightError
+from foresight_services.cli.ranking import leaders, ranks
+
+Document = dict[str, Any]
+
+
+def write_json(document: Mapping[str, Any]) -> None:
+    """Write `document` to stdout, in ASCII, so that no text in it can act on a terminal."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def rewards_document(candidates: Sequence[str], rewards: Rewards) -> Document:
+    """Return the document for a group."""
+    return {
+        "request_id": rewards.request_id,
+        "profile": rewards.profile,
+        "profile_version": rewards.profile_version,
+        "objective_range": _range(rewards.objective_range),
+        "metrics": [
+            {"name": metric.name, "version": metric.version, "range": _range(metric.range)}
+            for metric in rewards.metrics
+        ],
+        "best": leaders(rewards.values),
+        "candidates": [
+            {"candidate": text, "rank": rank, **_candidate(reward)}
+            for text, reward, rank in zip(candidates, rewards, ranks(rewards.values), strict=True)
+        ],
+        "usage": _usage(rewards.usage),
+    }
+
+
+def interval_document(interval: Interval | None) -> Document | None:
+    """Return a confidence interval, null where there is none."""
+    if interval is None:
+        return None
+    return {
+        "low": interval.low,
+        "high": interval.high,
+        "level": interval.level,
+        "method": interval.method,
+    }
+
+
+def _candidate(reward: CandidateReward) -> Document:
+    return {
+        "index": reward.candidate_index,
+        "value": reward.value,
+        "stderr": reward.stderr,
+        "interval": interval_document(reward.interval),
+        "status": reward.status,
+        "error": _error(reward.error),
+        "n_ok": reward.n_ok,
+        "n_requested": reward.n_requested,
+        "metrics": {
+            name: {"mean": metric.mean, "n_ok": metric.n_ok, "n_failed": metric.n_failed}
+            for name, metric in reward.metrics.items()
+        },
+        "reward_id": reward.reward_id,
+        "usage": _usage(reward.usage),
+        "futures": [_future(future) for future in reward.futures],
+    }
+
+
+def _future(future: Future) -> Document:
+    return {
+        "sample_index": future.sample_index,
+        "objective": future.objective,
+        "error": _error(future.error),
+        "scores": [
+            {"name": score.name, "value": score.value, "error": _error(score.error)}
+            for score in future.scores
+        ],
+        "termination": future.termination,
+        "policy": (
+            {"name": future.policy.name, "version": future.policy.version}
+            if future.policy
+            else None
+        ),
+        "goal": future.goal,
+        "messages": [{"role": m.role, "content": m.content} for m in future.messages],
+    }
+
+
+def _error(error: ForesightError | None) -> Document | None:
+    if error is None:
+        return None
+    return {
+        "reason": error.reason,
+        "code": error.code.name,
+        "message": error.message,
+        "metadata": dict(error.metadata),
+    }
+
+
+def _range(values: ValueRange | None) -> Document | None:
+    return None if values is None else {"min": values.min, "max": values.max}
+
+
+def _usage(usage: Usage) -> Document:
+    return {
+        "messages": usage.messages,
+        "seconds": usage.seconds,
+        "models": {
+            role: {
+                "calls": model.calls,
+                "prompt_tokens": model.prompt_tokens,
+                "completion_tokens": model.completion_tokens,
+            }
+            for role, model in usage.models.items()
+        },
+    }

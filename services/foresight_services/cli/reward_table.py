@@ -1,0 +1,95 @@
+"""The rewards of one group for people: a table, what failed, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from foresight import CandidateReward, Interval, Rewards, Usage
+from foresight_services.cli.ranking import ranks
+from foresight_services.cli.terminal import one_line
+
+NONE: Final = "—"
+"""Shown where there is no value; never a zero."""
+
+_TEXT_LIMIT: Final = 80
+_WIDE: Final = 105
+"""Columns from which on every metric has one of its own."""
+
+
+def number(value: float | None) -> str:
+    """Return `value` with three decimals."""
+    return NONE if value is None else f"{value + 0.0:.3f}"
+
+
+def with_error(value: float | None, stderr: float | None) -> str:
+    """Return a value with its standard error."""
+    if value is None or stderr is None:
+        return number(value)
+    return f"{number(value)} ± {stderr:.3f}"
+
+
+def limits(interval: Interval | None) -> str:
+    """Return the ends of a confidence interval."""
+    if interval is None:
+        return NONE
+    return f"[{number(interval.low)}, {number(interval.high)}]"
+
+
+def reward_table(candidates: Sequence[str], rewards: Rewards, *, width: int) -> Table:
+    """Return one row for every candidate, the best one marked, for `width` columns."""
+    wide = width >= _WIDE
+    level = next((c.interval.level for c in rewards if c.interval is not None), 0.95)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("candidate", overflow="fold")
+    for heading in ("MR ± stderr", f"{level * 100:g} % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for metric in rewards.metrics if wide else ():
+        table.add_column(Text(one_line(metric.name, 20)), justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for text, candidate, rank in zip(candidates, rewards, ranks(rewards.values), strict=True):
+        means = [(metric.name, _mean(candidate, metric.name)) for metric in rewards.metrics]
+        shown = one_line(text, _TEXT_LIMIT)
+        if not wide:
+            shown += "".join(f"\n{one_line(name, 20)} {mean}" for name, mean in means)
+        cells = [
+            NONE if rank is None else str(rank),
+            shown,
+            with_error(candidate.value, candidate.stderr),
+            limits(candidate.interval),
+            *(mean for _, mean in means if wide),
+            f"{candidate.n_ok}/{candidate.n_requested}",
+            candidate.status,
+        ]
+        best = rank == 1 and len(rewards) > 1
+        table.add_row(*(Text(cell) for cell in cells), style="bold green" if best else "")
+    return table
+
+
+def _mean(reward: CandidateReward, metric: str) -> str:
+    summary = reward.metrics.get(metric)
+    return number(summary.mean if summary else None)
+
+
+def failure_lines(rewards: Rewards) -> list[str]:
+    """Return one line for every candidate without a value."""
+    return [
+        f"candidate {candidate.candidate_index} has no value: {one_line(str(candidate.error))}"
+        for candidate in rewards
+        if candidate.value is None
+    ]
+
+
+def cost_line(usage: Usage) -> str:
+    """Return what the work cost."""
+    roles = "; ".join(
+        f"{role} {model.calls} calls, {model.prompt_tokens} + {model.completion_tokens} tokens"
+        for role, model in usage.models.items()
+    )
+    parts = [f"{usage.messages} messages simulated", roles, f"{usage.seconds:.2f} s"]
+    return "Cost: " + "; ".join(part for part in parts if part)

@@ -1,0 +1,142 @@
+"""`foresight score`: the rewards of one request, from a service or from one inside this process."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foresight import AsyncClient, Rewards, Tls
+from foresight.v1.reward_service_pb2 import ComputeRewardsRequest
+from foresight_services.cli.config_file import read_config
+from foresight_services.cli.embedded import embedded_client
+from foresight_services.cli.event_loop import run
+from foresight_services.cli.exit_codes import ExitCode
+from foresight_services.cli.failures import wrong
+from foresight_services.cli.futures_view import futures_view
+from foresight_services.cli.group_scoring import score_group
+from foresight_services.cli.request_file import Overrides, read_request
+from foresight_services.cli.reward_json import rewards_document, write_json
+from foresight_services.cli.reward_table import cost_line, failure_lines, reward_table
+from foresight_services.cli.terminal import output
+from foresight_services.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    """A service to ask."""
+
+    target: str
+    tls: Tls | None
+
+
+def score(
+    file: Annotated[
+        str, typer.Argument(help="Request in YAML or JSON; - for standard input.", metavar="FILE")
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Service to ask, host:port or unix:path. Default: one in this process.",
+            metavar="TARGET",
+        ),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS towards --target.")] = False,
+    tls_ca: Annotated[
+        str | None,
+        typer.Option(help="PEM file of the authorities to trust; implies --tls.", metavar="FILE"),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="Configuration of the service in this process.", metavar="FILE"),
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(help="Messages in a future.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Futures for each candidate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="Policy that plays the assistant.", metavar="NAME[@VERSION]"),
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to answer in.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    show_futures: Annotated[
+        bool, typer.Option("--show-futures", help="Print the simulated conversations as well.")
+    ] = False,
+) -> int:
+    """Score the candidates of a request.
+
+    Without --target the three services run inside this process for as long as it takes.
+
+    The token for a service comes from FORESIGHT_TOKEN.
+    """
+    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
+        raise wrong("--timeout", "must be a positive number of seconds")
+    where = _where(target, tls=tls, tls_ca=tls_ca, config=config)
+    request = read_request(file, Overrides(horizon, samples, seed, policy))
+    if show_futures:
+        request.include_futures = True
+    rewards = run(_score(request, where, timeout))
+    candidates = list(request.candidates)
+    if as_json:
+        write_json(rewards_document(candidates, rewards))
+    else:
+        _print(candidates, rewards, show_futures=show_futures)
+    return ExitCode.NO_VALUE if None in rewards.values else ExitCode.OK
+
+
+def _where(
+    target: str | None, *, tls: bool, tls_ca: str | None, config: str | None
+) -> _Remote | Config:
+    """Return the service to ask, or the configuration to start one with."""
+    if target is None:
+        if tls or tls_ca is not None:
+            raise wrong("--tls", "needs --target; a service in this process has no use for it")
+        return read_config(config)
+    if config is not None:
+        raise wrong("--config", "cannot be combined with --target, which has its own")
+    if tls_ca is not None:
+        try:
+            Path(tls_ca).read_bytes()
+        except OSError as error:
+            raise wrong("--tls-ca", f"cannot be read: {error.strerror or error}") from error
+    return _Remote(target, Tls(root_certificates=tls_ca) if tls or tls_ca is not None else None)
+
+
+async def _score(
+    request: ComputeRewardsRequest, where: _Remote | Config, seconds: float | None
+) -> Rewards:
+    async with _client(where) as client:
+        return await score_group(client, request, timeout=seconds)
+
+
+@asynccontextmanager
+async def _client(where: _Remote | Config) -> AsyncIterator[AsyncClient]:
+    if isinstance(where, Config):
+        async with embedded_client(where) as embedded:
+            yield embedded
+        return
+    token = os.environ.get("FORESIGHT_TOKEN") or None
+    try:
+        client = AsyncClient(where.target, tls=where.tls, token=token)
+    except ValueError as error:
+        raise wrong("--target", str(error)) from error
+    async with client:
+        yield client
+
+
+def _print(candidates: list[str], rewards: Rewards, *, show_futures: bool) -> None:
+    console = output()
+    if show_futures:
+        for part in futures_view(candidates, rewards):
+            console.print(part, soft_wrap=True)
+        console.print()
+    console.print(reward_table(candidates, rewards, width=console.width))
+    for line in failure_lines(rewards):
+        console.print(line, soft_wrap=True, style="red")
+    console.print(cost_line(rewards.usage), soft_wrap=True, style="dim")
