@@ -137,7 +137,8 @@ class ServicesConfig(_Section):
     drain_grace_seconds: Seconds = 60.0
     """Time that calls in flight are given to finish after SIGTERM."""
     deadline_margin_seconds: Seconds = 0.05
-    """Time before the caller's deadline at which the best estimate so far is returned."""
+    """Time before the caller's deadline, and 0.2 ms more for each future asked for, at which the
+    best estimate so far is returned."""
 
 
 def _default_models() -> dict[str, BuiltinModelConfig]:
@@ -192,6 +193,8 @@ def parse_config(text: str) -> Config:
         document = yaml.load(text, _StrictLoader)
     except yaml.YAMLError as error:
         raise InvalidInput((Violation("(file)", f"is not YAML: {_one_line(error)}"),)) from error
+    except RecursionError as error:
+        raise InvalidInput((Violation("(file)", "is nested too deeply"),)) from error
     if document is None:
         document = {}
     if isinstance(document, dict) and "token" in document:

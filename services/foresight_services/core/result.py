@@ -35,11 +35,13 @@ class ScoredFuture:
     """Why it was not simulated or not scored at all."""
     usage: Usage
     """What it cost, its scoring included."""
+    abandoned: bool = False
+    """Whether it was given up before it ended; `error` tells why."""
 
     @classmethod
-    def failed(cls, which: FutureId, failure: Failure, usage: Usage | None = None) -> ScoredFuture:
-        """Return a future without scores."""
-        return cls(which, None, (), failure, usage or Usage())
+    def failed(cls, which: FutureId, failure: Failure, usage: Usage) -> ScoredFuture:
+        """Return a future that ended without scores."""
+        return cls(which, None, (), failure, usage)
 
     @property
     def failure(self) -> Failure | None:

@@ -48,13 +48,17 @@ from foresight_services.core.result import (
     ScoredFuture,
 )
 from foresight_services.core.task import Preset
-from foresight_services.core.usage import total
+from foresight_services.core.usage import Usage, total
 
 Event = FutureFinished | CandidateResult | GroupSummary
 """What a computation emits: progress, each candidate's result once, and the summary at the end."""
 
 REFUSED = {Family.INVALID, Family.NOT_FOUND, Family.PRECONDITION, Family.UNAUTHENTICATED}
 """Failures of the whole request that the caller must mend; all others cost futures only."""
+
+
+SECONDS_TO_ANSWER_PER_FUTURE = 2e-4
+"""Time that it takes to join, encode and send one future's result, with room to spare."""
 
 
 class Rewards:
@@ -93,16 +97,25 @@ class Rewards:
         """
         start = self._clock.now()
         request = resolve(query, self._presets)
-        stop = None if deadline is None else deadline - self._margin
+        stop = None if deadline is None else deadline - self._margin_for(request, deadline - start)
         async with self._session(request, stop) as session:
             group = Group(request, session.metrics)
             async with aclosing(self._scored(request, session, stop)) as scored:
                 async for future in scored:
                     complete = group.add(future)
-                    yield FutureFinished(future.id, future.failure is None)
+                    # Progress ends at the deadline: there may be no time to tell of thousands.
+                    if not future.abandoned:
+                        yield FutureFinished(future.id, future.failure is None)
                     if complete:
                         yield self._finish(group, future.id.candidate, start)
         yield group.summary(total(group.usages(), seconds=self._clock.now() - start))
+
+    def _margin_for(self, request: RewardRequest, left: float) -> float:
+        """Return the seconds before the deadline, `left` from now, at which to stop and answer."""
+        futures = len(request.candidates) * request.samples_max
+        needed = self._margin + futures * SECONDS_TO_ANSWER_PER_FUTURE
+        # Where even that is too little, an answer from few futures is the best there is.
+        return min(needed, left / 2)
 
     def _finish(self, group: Group, candidate: int, start: float) -> CandidateResult:
         seconds = self._clock.now() - start
@@ -169,7 +182,7 @@ class Rewards:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         for which in missing:
-            yield ScoredFuture.failed(which, failure)
+            yield ScoredFuture(which, None, (), failure, Usage(), abandoned=True)
 
     def _alarm(
         self, stop: float, results: asyncio.Queue[ScoredFuture | Exception]

@@ -57,11 +57,14 @@ def _violations(request: SimulationRequest) -> Iterator[Violation]:
     )
     if not request.futures:
         yield Violation("futures", "is empty; ask for at least one future")
-    last_candidate = len(request.candidates) - 1
+    last_candidate, last_sample = len(request.candidates) - 1, checks.MAX_SAMPLES - 1
     for index, which in enumerate(request.futures):
+        # Almost always both are right, and there may be very many.
+        if 0 <= which.candidate <= last_candidate and 0 <= which.sample <= last_sample:
+            continue
         path = f"futures[{index}]"
         yield from checks.integer(f"{path}.candidate_index", which.candidate, 0, last_candidate)
-        yield from checks.integer(f"{path}.sample_index", which.sample, 0, checks.MAX_SAMPLES - 1)
+        yield from checks.integer(f"{path}.sample_index", which.sample, 0, last_sample)
     if len(set(request.futures)) != len(request.futures):
         yield Violation("futures", "names a future twice; ask for each once")
 
@@ -86,6 +89,7 @@ class Simulation:
         self._clock = clock
         self._telemetry = telemetry
         self._signal = termination_signal
+        self._max_futures = max_futures
         self._places = asyncio.Semaphore(max_futures)
 
     async def simulate(
@@ -96,11 +100,12 @@ class Simulation:
         self._goals.check(request.task)
         policy = await self._policies.resolve(request.policy, request.task)
         goals = self._draw_goals(request)
+        asked = self._clock.now()
         futures = (
-            self._future(request, policy, goals[which.sample], which, deadline)
+            self._future(request, policy, goals[which.sample], which, asked, deadline)
             for which in request.futures
         )
-        async with aclosing(as_finished(futures)) as finished:
+        async with aclosing(as_finished(futures, at_once=self._max_futures)) as finished:
             async for future in finished:
                 yield future
 
@@ -119,6 +124,7 @@ class Simulation:
         policy: ResolvedPolicy,
         goal: str,
         which: FutureId,
+        asked: float,
         deadline: float | None,
     ) -> Future:
         """Return one future; what fails in it is its own failure and no other's."""
@@ -126,7 +132,7 @@ class Simulation:
         ledger = Ledger()
         said: list[Message] = []
         try:
-            async with until(deadline, self._clock), self._place():
+            async with until(deadline, self._clock), self._place(asked):
                 outcome = await self._play(request, policy, goal, which, said, ledger)
         except Exception as error:
             failure = failure_from(error)
@@ -138,11 +144,10 @@ class Simulation:
         return Future(which, outcome, usage)
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """Hold one of the places for futures, waiting in line for it."""
-        start = self._clock.now()
+    async def _place(self, asked: float) -> AsyncIterator[None]:
+        """Hold one of the places for futures, waiting in line for it since `asked`."""
         async with self._places:
-            self._telemetry.stage_finished("queue", self._clock.now() - start)
+            self._telemetry.stage_finished("queue", self._clock.now() - asked)
             self._telemetry.futures_in_flight(+1)
             try:
                 yield

@@ -34,7 +34,7 @@ class Work:
 
 async def test_results_come_in_the_order_in_which_they_are_known(clock: LoopClock) -> None:
     work = Work()
-    async with aclosing(as_finished(work.run(name) for name in "abc")) as results:
+    async with aclosing(as_finished((work.run(name) for name in "abc"), at_once=9)) as results:
         for name in "bca":
             work.gates.open(name)
             assert await anext(results) == name
@@ -44,7 +44,7 @@ async def test_results_come_in_the_order_in_which_they_are_known(clock: LoopCloc
 
 async def test_everything_runs_at_once(clock: LoopClock) -> None:
     work = Work()
-    async with aclosing(as_finished(work.run(name) for name in "abc")) as results:
+    async with aclosing(as_finished((work.run(name) for name in "abc"), at_once=9)) as results:
         first = asyncio.ensure_future(anext(results))
         await settle()
         assert work.running == 3
@@ -56,7 +56,7 @@ async def test_everything_runs_at_once(clock: LoopClock) -> None:
 
 async def test_closing_cancels_what_has_not_finished(clock: LoopClock) -> None:
     work = Work()
-    async with aclosing(as_finished(work.run(name) for name in "abc")) as results:
+    async with aclosing(as_finished((work.run(name) for name in "abc"), at_once=9)) as results:
         work.gates.open("a")
         await anext(results)
     assert work.running == 0
@@ -65,7 +65,7 @@ async def test_closing_cancels_what_has_not_finished(clock: LoopClock) -> None:
 async def test_an_exception_ends_it_and_cancels_the_rest(clock: LoopClock) -> None:
     work = Work()
     work.gates.open("a")
-    results = as_finished((work.run("a", ValueError("broken")), work.run("b")))
+    results = as_finished((work.run("a", ValueError("broken")), work.run("b")), at_once=9)
     with pytest.raises(ValueError, match="broken"):
         await anext(results)
     assert work.running == 0
@@ -75,7 +75,7 @@ async def test_a_reader_that_is_cancelled_cancels_the_work(clock: LoopClock) -> 
     work = Work()
 
     async def read() -> None:
-        async with aclosing(as_finished(work.run(name) for name in "ab")) as results:
+        async with aclosing(as_finished((work.run(name) for name in "ab"), at_once=9)) as results:
             async for _ in results:
                 pass
 
@@ -89,7 +89,7 @@ async def test_a_reader_that_is_cancelled_cancels_the_work(clock: LoopClock) -> 
 
 async def test_no_work_is_no_result() -> None:
     nothing: list[Coroutine[Any, Any, str]] = []
-    assert [result async for result in as_finished(nothing)] == []
+    assert [result async for result in as_finished(nothing, at_once=9)] == []
 
 
 async def test_work_starts_with_the_first_question_and_not_before() -> None:
@@ -99,5 +99,5 @@ async def test_work_starts_with_the_first_question_and_not_before() -> None:
         started.append("started")
         yield from ()
 
-    await as_finished(work()).aclose()
+    await as_finished(work(), at_once=9).aclose()
     assert started == []

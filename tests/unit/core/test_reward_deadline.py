@@ -15,7 +15,7 @@ from foresight_services.core.errors import (
 )
 from foresight_services.core.future import FutureId
 from foresight_services.core.result import CandidateResult, FutureFinished, Reward
-from foresight_services.core.reward import Event
+from foresight_services.core.reward import SECONDS_TO_ANSWER_PER_FUTURE, Event
 from foresight_services.core.task import Task
 from tests.fakes.chat import Gates, ScriptedChat
 from tests.fakes.evaluation import StubMetric
@@ -45,8 +45,8 @@ async def test_at_the_deadline_the_best_estimate_so_far_is_told(clock: LoopClock
     start = clock.now()
     asked = query(candidates=("all", "enough", "few"), samples_max=3, samples_min=2)
     emitted = [e async for e in rewards.compute(asked, deadline=start + 10)]
-    # In time to be sent.
-    assert clock.now() == pytest.approx(start + 9)
+    # In time to be sent, all nine of them.
+    assert clock.now() == pytest.approx(start + 9 - 9 * SECONDS_TO_ANSWER_PER_FUTURE)
     found = candidates(emitted)
     assert [found[i].status for i in range(3)] == ["complete", "partial", "DEADLINE_EXCEEDED"]
     enough = found[1].outcome
@@ -59,7 +59,8 @@ async def test_at_the_deadline_the_best_estimate_so_far_is_told(clock: LoopClock
     assert failure(found[2]).message == (
         "the deadline came first: 1 of 3 futures succeeded, at least 2 are needed"
     )
-    assert len([e for e in emitted if isinstance(e, FutureFinished)]) == 9
+    # Those that were given up have not finished.
+    assert len([e for e in emitted if isinstance(e, FutureFinished)]) == 6
     assert simulator.closed
 
 
@@ -69,7 +70,16 @@ async def test_peers_are_given_the_deadline_less_the_margin(clock: LoopClock) ->
     deadline = clock.now() + 10
     rewards = make_rewards(simulator, margin=0.5)
     assert [e async for e in rewards.compute(query(), deadline=deadline)]
-    assert simulator.deadlines == [deadline - 0.5]
+    assert simulator.deadlines == [deadline - 0.5 - 2 * SECONDS_TO_ANSWER_PER_FUTURE]
+
+
+async def test_the_margin_takes_at_most_half_of_a_short_deadline(clock: LoopClock) -> None:
+    simulator = DrivenSimulator()
+    simulator.put(worth(0.5, sample=0), worth(0.5, sample=1))
+    deadline = clock.now() + 0.25
+    rewards = make_rewards(simulator, margin=0.5)
+    assert [e async for e in rewards.compute(query(), deadline=deadline)]
+    assert simulator.deadlines == [pytest.approx(deadline - 0.125)]
 
 
 async def test_scoring_that_is_late_costs_the_futures_it_scores(clock: LoopClock) -> None:
