@@ -16,6 +16,7 @@ needs gRPC and protobuf alone, nothing of the services.
 from foresight._aio import AsyncClient
 from foresight._channel import Tls
 from foresight._client import Client
+from foresight._policies import PublishedPolicy
 from foresight._request import build_request
 from foresight._results import (
     CandidateEvent,
@@ -36,6 +37,8 @@ from foresight._results import (
 )
 from foresight._stream import Request, RewardEvent
 from foresight.errors import (
+    BudgetExhaustedError,
+    ContextExhaustedError,
     ContradictoryPrefixError,
     DeadlineExceededError,
     ForesightError,
@@ -44,19 +47,24 @@ from foresight.errors import (
     LimitReachedError,
     MetricFailedError,
     ModelFailedError,
+    ModelRejectedError,
     NotImplementedByServerError,
     ServiceUnavailableError,
+    StalePolicyError,
     TooFewFuturesError,
     UnauthenticatedError,
     UnknownPolicyError,
+    UserDriftedError,
     Violation,
 )
 
 __all__ = [
     "AsyncClient",
+    "BudgetExhaustedError",
     "CandidateEvent",
     "CandidateReward",
     "Client",
+    "ContextExhaustedError",
     "ContradictoryPrefixError",
     "DeadlineExceededError",
     "ForesightError",
@@ -73,18 +81,22 @@ __all__ = [
     "MetricScore",
     "MetricSummary",
     "ModelFailedError",
+    "ModelRejectedError",
     "ModelUsage",
     "NotImplementedByServerError",
     "PolicyVersion",
+    "PublishedPolicy",
     "Request",
     "RewardEvent",
     "Rewards",
     "ServiceUnavailableError",
+    "StalePolicyError",
     "Tls",
     "TooFewFuturesError",
     "UnauthenticatedError",
     "UnknownPolicyError",
     "Usage",
+    "UserDriftedError",
     "ValueRange",
     "Violation",
     "build_request",

@@ -18,19 +18,22 @@ import grpc
 from foresight._aio_writer import GroupWriter
 from foresight._channel import DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT, Connection, Tls
 from foresight._decode import decode_candidate, decode_rewards
+from foresight._policies import AsyncPolicyCalls
 from foresight._request import build_request
 from foresight._results import Rewards
 from foresight._stream import Request, RewardEvent, RewardStream, as_message
 from foresight.errors import from_rpc_error
+from foresight.v1.policy_service_pb2_grpc import PolicyServiceStub
 from foresight.v1.reward_service_pb2_grpc import RewardServiceStub
 
-if TYPE_CHECKING:  # a name of the stubs' types alone
+if TYPE_CHECKING:  # names of the stubs' types alone
+    from foresight.v1.policy_service_pb2_grpc import PolicyServiceAsyncStub
     from foresight.v1.reward_service_pb2_grpc import RewardServiceAsyncStub
 
 __all__ = ["AsyncClient"]
 
 
-class AsyncClient:
+class AsyncClient(AsyncPolicyCalls):
     """Computes rewards without blocking; use as an async context manager or `close()` it.
 
     The channel is opened by the first call and belongs to the event loop that runs then; a call
@@ -58,7 +61,7 @@ class AsyncClient:
     _connection: Connection
     _channel: grpc.aio.Channel | None
     _loop: asyncio.AbstractEventLoop | None
-    _rewards: RewardServiceAsyncStub | None
+    _stubs: tuple[RewardServiceAsyncStub, PolicyServiceAsyncStub] | None
 
     def __init__(
         self,
@@ -225,10 +228,16 @@ class AsyncClient:
         self._connection = connection
         self._channel = None
         self._loop = None
-        self._rewards = None
+        self._stubs = None
         self._closed = False
 
     def _stub(self) -> RewardServiceAsyncStub:
+        return self._open()[0]
+
+    def _policy_stub(self) -> PolicyServiceAsyncStub:
+        return self._open()[1]
+
+    def _open(self) -> tuple[RewardServiceAsyncStub, PolicyServiceAsyncStub]:
         if self._closed:
             raise RuntimeError("the client is closed")
         loop = asyncio.get_running_loop()
@@ -238,8 +247,8 @@ class AsyncClient:
                     "the client belongs to another event loop that is still open: "
                     "make one AsyncClient for each loop"
                 )
-            self._rewards = None
-        if self._rewards is None:
+            self._stubs = None
+        if self._stubs is None:
             self._loop = loop
             credentials = self._connection.credentials()
             options = self._connection.options()
@@ -249,5 +258,5 @@ class AsyncClient:
                 if credentials is None
                 else grpc.aio.secure_channel(target, credentials, options)
             )
-            self._rewards = RewardServiceStub(self._channel)
-        return self._rewards
+            self._stubs = RewardServiceStub(self._channel), PolicyServiceStub(self._channel)
+        return self._stubs

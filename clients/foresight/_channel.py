@@ -159,8 +159,11 @@ class Connection:
                 "backoffMultiplier": 3,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             }
-            service = {"service": "foresight.v1.RewardService"}
-            config["methodConfig"] = [{"name": [service], "retryPolicy": retry}]
+            # Repeating a call of either changes nothing: to publish a version again is no change.
+            services = [
+                {"service": f"foresight.v1.{name}"} for name in ("RewardService", "PolicyService")
+            ]
+            config["methodConfig"] = [{"name": services, "retryPolicy": retry}]
         return config
 
 

@@ -11,17 +11,19 @@ import grpc
 
 from foresight._channel import DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT, Connection, Tls
 from foresight._decode import decode_candidate, decode_rewards
+from foresight._policies import PolicyCalls
 from foresight._request import build_request
 from foresight._results import Rewards
 from foresight._stream import Request, RewardEvent, RewardStream, as_message
 from foresight.errors import from_rpc_error
+from foresight.v1.policy_service_pb2_grpc import PolicyServiceStub
 from foresight.v1.reward_service_pb2 import StreamRewardsRequest
 from foresight.v1.reward_service_pb2_grpc import RewardServiceStub
 
 __all__ = ["Client"]
 
 
-class Client:
+class Client(PolicyCalls):
     """Computes rewards. Safe to share between threads; use as a context manager or `close()` it.
 
     The channel is opened by the first call. Until then a client holds no connection, so that it can
@@ -44,7 +46,7 @@ class Client:
 
     _connection: Connection
     _channel: grpc.Channel | None
-    _rewards: RewardServiceStub | None
+    _stubs: tuple[RewardServiceStub, PolicyServiceStub] | None
 
     def __init__(
         self,
@@ -175,7 +177,7 @@ class Client:
             self._closed = True
             if self._channel is not None:
                 self._channel.close()
-                self._channel = self._rewards = None
+                self._channel = self._stubs = None
 
     def __enter__(self) -> Self:
         return self
@@ -201,14 +203,20 @@ class Client:
         self._connection = connection
         self._lock = threading.Lock()
         self._channel = None
-        self._rewards = None
+        self._stubs = None
         self._closed = False
 
     def _stub(self) -> RewardServiceStub:
+        return self._open()[0]
+
+    def _policy_stub(self) -> PolicyServiceStub:
+        return self._open()[1]
+
+    def _open(self) -> tuple[RewardServiceStub, PolicyServiceStub]:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the client is closed")
-            if self._rewards is None:
+            if self._stubs is None:
                 credentials = self._connection.credentials()
                 options = self._connection.options()
                 target = self._connection.target
@@ -217,8 +225,8 @@ class Client:
                     if credentials is None
                     else grpc.secure_channel(target, credentials, options)
                 )
-                self._rewards = RewardServiceStub(self._channel)
-            return self._rewards
+                self._stubs = RewardServiceStub(self._channel), PolicyServiceStub(self._channel)
+            return self._stubs
 
 
 class _Outgoing:

@@ -29,9 +29,10 @@ from foresight.v1 import conversation_pb2, metric_pb2, reward_service_pb2, simul
 
 __all__ = ["decode_candidate", "decode_rewards"]
 
-_TERMINATIONS: Final[Mapping[int, Literal["horizon", "user_ended"]]] = {
+_TERMINATIONS: Final[Mapping[int, Literal["horizon", "user_ended", "context_exhausted"]]] = {
     simulator_service_pb2.TERMINATION_HORIZON: "horizon",
     simulator_service_pb2.TERMINATION_USER_ENDED: "user_ended",
+    simulator_service_pb2.TERMINATION_CONTEXT_EXHAUSTED: "context_exhausted",
 }
 
 
@@ -118,6 +119,7 @@ def _future(result: reward_service_pb2.FutureResult) -> Future:
             else None
         ),
         usage=_usage(result.usage),
+        persona=result.persona,
     )
 
 
@@ -158,7 +160,15 @@ def _usage(usage: conversation_pb2.Usage) -> Usage:
     return Usage(
         messages=usage.messages,
         models={
-            model.role: ModelUsage(model.calls, model.prompt_tokens, model.completion_tokens)
+            model.role: ModelUsage(
+                calls=model.calls,
+                prompt_tokens=model.prompt_tokens,
+                completion_tokens=model.completion_tokens,
+                cached_tokens=model.cached_tokens,
+                retries=model.retries,
+                hedges=model.hedges,
+                dollars=model.dollars,
+            )
             for model in usage.models
         },
         seconds=usage.wall_time.seconds + usage.wall_time.nanos / 1e9,

@@ -6,6 +6,7 @@ and `error` says why. Objects hold no reference to a channel and can be pickled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, overload
@@ -88,6 +89,19 @@ class ModelUsage:
     """Tokens read by the model."""
     completion_tokens: int
     """Tokens written by the model."""
+    cached_tokens: int = 0
+    """Tokens read from the backend's prefix cache, a part of `prompt_tokens`."""
+    retries: int = 0
+    """Calls, among `calls`, that repeated one that failed."""
+    hedges: int = 0
+    """Calls, among `calls`, that raced a slow one."""
+    dollars: float = 0.0
+    """Price of the tokens in US dollars by the service's price table; 0 without a price."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,16 @@ class Usage:
     """Calls and tokens by role (`user`, `policy`, `judge`); a role without a call is left out."""
     seconds: float
     """Time from the start of the work to its end, as the service saw it."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written by all models."""
+        return sum(model.tokens for model in self.models.values())
+
+    @property
+    def dollars(self) -> float:
+        """Price of the tokens of all models in US dollars; those without a price count 0."""
+        return math.fsum(model.dollars for model in self.models.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +176,7 @@ class Future:
     """Why there is no objective."""
     scores: tuple[MetricScore, ...]
     """Scores, in the order of the objective; empty where the simulation failed."""
-    termination: Literal["horizon", "user_ended"] | None
+    termination: Literal["horizon", "user_ended", "context_exhausted"] | None
     """How it ended; `None` where the simulation failed."""
     goal: str
     """What the user wanted; empty without `include_futures`."""
@@ -162,6 +186,8 @@ class Future:
     """The policy version that really answered; `None` where the service did not say."""
     usage: Usage
     """Cost, scoring included."""
+    persona: str
+    """Name of the persona that the user simulator played; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -3,14 +3,19 @@
     ForesightError
     ├── InvalidRequestError          a field of the request is wrong; `violations` names each
     ├── UnknownPolicyError           the policy, or the version of it, is not known
+    ├── StalePolicyError             a newer version of the policy is in the way
     ├── NotImplementedByServerError  the service that answered does not have this call
     ├── ContradictoryPrefixError     the prefix contradicts itself; no goal is left to draw
     ├── TooFewFuturesError           fewer futures succeeded than `samples.min` asks for
     ├── DeadlineExceededError        the deadline came before an answer
     ├── ModelFailedError             a call to a model failed
+    │   ├── ModelRejectedError       the model's server refuses such calls for good
+    │   ├── ContextExhaustedError    the conversation no longer fits into the model's context
+    │   └── UserDriftedError         the simulated user said nothing that a user would say
     ├── MetricFailedError            a metric could not score a conversation
     ├── ServiceUnavailableError      Foresight, or a part of it, could not be reached
     ├── LimitReachedError            a limit was reached, such as the size of a message
+    │   └── BudgetExhaustedError     the next model call could pass the request's budget
     ├── UnauthenticatedError         no valid token, or not one for this call
     └── InternalError                a defect in Foresight; the service's log has the trace
 
@@ -33,6 +38,8 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 __all__ = [
+    "BudgetExhaustedError",
+    "ContextExhaustedError",
     "ContradictoryPrefixError",
     "DeadlineExceededError",
     "ForesightError",
@@ -41,11 +48,14 @@ __all__ = [
     "LimitReachedError",
     "MetricFailedError",
     "ModelFailedError",
+    "ModelRejectedError",
     "NotImplementedByServerError",
     "ServiceUnavailableError",
+    "StalePolicyError",
     "TooFewFuturesError",
     "UnauthenticatedError",
     "UnknownPolicyError",
+    "UserDriftedError",
     "Violation",
     "from_rpc_error",
     "from_status",
@@ -119,6 +129,14 @@ class UnknownPolicyError(ForesightError):
     """The policy, or the version of it, is not known; `metadata` lists what is."""
 
 
+class StalePolicyError(ForesightError):
+    """A newer version of the policy is in the way; `metadata` names the newest.
+
+    Versions only move forward: what is published must be newer. Futures have this error where their
+    version was taken away while they ran.
+    """
+
+
 class NotImplementedByServerError(ForesightError):
     """The service that answered does not have this call."""
 
@@ -139,6 +157,18 @@ class ModelFailedError(ForesightError):
     """A call to a model failed; `metadata` names its role."""
 
 
+class ModelRejectedError(ModelFailedError):
+    """The model's server refuses such calls for good: it knows no such model, key or request."""
+
+
+class ContextExhaustedError(ModelFailedError):
+    """The conversation no longer fits into the model's context."""
+
+
+class UserDriftedError(ModelFailedError):
+    """The simulated user kept speaking like an assistant, said nothing, or repeated itself."""
+
+
 class MetricFailedError(ForesightError):
     """A metric could not score a conversation; `metadata` names it."""
 
@@ -149,6 +179,10 @@ class ServiceUnavailableError(ForesightError):
 
 class LimitReachedError(ForesightError):
     """A limit was reached, such as the size of a message or the number of calls at a time."""
+
+
+class BudgetExhaustedError(LimitReachedError):
+    """The next model call could pass the request's `budget`; `metadata` names the limit."""
 
 
 class UnauthenticatedError(ForesightError):
@@ -162,14 +196,19 @@ class InternalError(ForesightError):
 _BY_REASON: Final[Mapping[str, type[ForesightError]]] = {
     "INVALID_REQUEST": InvalidRequestError,
     "UNKNOWN_POLICY": UnknownPolicyError,
+    "STALE_POLICY": StalePolicyError,
     "NOT_IMPLEMENTED": NotImplementedByServerError,
     "CONTRADICTORY_PREFIX": ContradictoryPrefixError,
     "TOO_FEW_FUTURES": TooFewFuturesError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,
     "MODEL_FAILED": ModelFailedError,
+    "MODEL_REJECTED": ModelRejectedError,
+    "CONTEXT_EXHAUSTED": ContextExhaustedError,
+    "USER_DRIFTED": UserDriftedError,
     "METRIC_FAILED": MetricFailedError,
     "SERVICE_UNAVAILABLE": ServiceUnavailableError,
     "LIMIT_REACHED": LimitReachedError,
+    "BUDGET_EXHAUSTED": BudgetExhaustedError,
     "UNAUTHENTICATED": UnauthenticatedError,
     "INTERNAL": InternalError,
 }

@@ -161,6 +161,10 @@ class ModelUsage(google.protobuf.message.Message):
     CALLS_FIELD_NUMBER: builtins.int
     PROMPT_TOKENS_FIELD_NUMBER: builtins.int
     COMPLETION_TOKENS_FIELD_NUMBER: builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: builtins.int
+    RETRIES_FIELD_NUMBER: builtins.int
+    HEDGES_FIELD_NUMBER: builtins.int
+    DOLLARS_FIELD_NUMBER: builtins.int
     role: builtins.str
     """The role the model played: `user`, `policy` or `judge`."""
     calls: builtins.int
@@ -169,6 +173,14 @@ class ModelUsage(google.protobuf.message.Message):
     """Tokens read by the model, as counted by its backend."""
     completion_tokens: builtins.int
     """Tokens written by the model, as counted by its backend."""
+    cached_tokens: builtins.int
+    """Tokens read from the backend's prefix cache, a part of `prompt_tokens`."""
+    retries: builtins.int
+    """Calls, among `calls`, that repeated one that failed."""
+    hedges: builtins.int
+    """Calls, among `calls`, that raced a slow one."""
+    dollars: builtins.float
+    """Price of the tokens in US dollars by the service's price table; 0 for models without a price."""
     def __init__(
         self,
         *,
@@ -176,8 +188,12 @@ class ModelUsage(google.protobuf.message.Message):
         calls: builtins.int = ...,
         prompt_tokens: builtins.int = ...,
         completion_tokens: builtins.int = ...,
+        cached_tokens: builtins.int = ...,
+        retries: builtins.int = ...,
+        hedges: builtins.int = ...,
+        dollars: builtins.float = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["calls", b"calls", "completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens", "role", b"role"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cached_tokens", b"cached_tokens", "calls", b"calls", "completion_tokens", b"completion_tokens", "dollars", b"dollars", "hedges", b"hedges", "prompt_tokens", b"prompt_tokens", "retries", b"retries", "role", b"role"]) -> None: ...
 
 Global___ModelUsage: typing_extensions.TypeAlias = ModelUsage
 
@@ -211,3 +227,25 @@ class Usage(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["messages", b"messages", "models", b"models", "wall_time", b"wall_time"]) -> None: ...
 
 Global___Usage: typing_extensions.TypeAlias = Usage
+
+@typing.final
+class Budget(google.protobuf.message.Message):
+    """What model calls may cost at most. A call that could pass it is not made."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MAX_TOKENS_FIELD_NUMBER: builtins.int
+    MAX_DOLLARS_FIELD_NUMBER: builtins.int
+    max_tokens: builtins.int
+    """Tokens read and written by all models together. Default: 0, no limit."""
+    max_dollars: builtins.float
+    """US dollars by the service's price table. Default: 0, no limit."""
+    def __init__(
+        self,
+        *,
+        max_tokens: builtins.int = ...,
+        max_dollars: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_dollars", b"max_dollars", "max_tokens", b"max_tokens"]) -> None: ...
+
+Global___Budget: typing_extensions.TypeAlias = Budget

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66oresight/v1/error_reason.proto\x12\x0c\x66oresight.v1*\xbf\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_POLICY\x10\x02\x12 \n\x1c\x45RROR_REASON_NOT_IMPLEMENTED\x10\x03\x12%\n!ERROR_REASON_CONTRADICTORY_PREFIX\x10\x04\x12 \n\x1c\x45RROR_REASON_TOO_FEW_FUTURES\x10\x05\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x06\x12\x1d\n\x19\x45RROR_REASON_MODEL_FAILED\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_METRIC_FAILED\x10\x08\x12$\n ERROR_REASON_SERVICE_UNAVAILABLE\x10\t\x12\x1e\n\x1a\x45RROR_REASON_LIMIT_REACHED\x10\n\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66oresight/v1/error_reason.proto\x12\x0c\x66oresight.v1*\xe5\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_POLICY\x10\x02\x12 \n\x1c\x45RROR_REASON_NOT_IMPLEMENTED\x10\x03\x12%\n!ERROR_REASON_CONTRADICTORY_PREFIX\x10\x04\x12 \n\x1c\x45RROR_REASON_TOO_FEW_FUTURES\x10\x05\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x06\x12\x1d\n\x19\x45RROR_REASON_MODEL_FAILED\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_METRIC_FAILED\x10\x08\x12$\n ERROR_REASON_SERVICE_UNAVAILABLE\x10\t\x12\x1e\n\x1a\x45RROR_REASON_LIMIT_REACHED\x10\n\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x12\x1f\n\x1b\x45RROR_REASON_MODEL_REJECTED\x10\r\x12\"\n\x1e\x45RROR_REASON_CONTEXT_EXHAUSTED\x10\x0e\x12\x1d\n\x19\x45RROR_REASON_USER_DRIFTED\x10\x0f\x12\x1d\n\x19\x45RROR_REASON_STALE_POLICY\x10\x10\x12!\n\x1d\x45RROR_REASON_BUDGET_EXHAUSTED\x10\x11\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'foresight.v1.error_reason_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=50
-  _globals['_ERRORREASON']._serialized_end=497
+  _globals['_ERRORREASON']._serialized_end=663
 # @@protoc_insertion_point(module_scope)

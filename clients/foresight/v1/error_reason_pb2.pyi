@@ -60,6 +60,26 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """UNAUTHENTICATED: the call carries no valid token. Example: {}."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 12
     """INTERNAL: a defect in Foresight; the service's log has the trace. Example: {}."""
+    ERROR_REASON_MODEL_REJECTED: _ErrorReason.ValueType  # 13
+    """FAILED_PRECONDITION: the model's server refuses the call for good: it does not know the model,
+    the key or the request. Example: {"model": "policy", "kind": "unknown_model"}.
+    """
+    ERROR_REASON_CONTEXT_EXHAUSTED: _ErrorReason.ValueType  # 14
+    """UNAVAILABLE: the conversation no longer fits into the model's context and such futures are not
+    scored. Example: {"model": "policy"}.
+    """
+    ERROR_REASON_USER_DRIFTED: _ErrorReason.ValueType  # 15
+    """UNAVAILABLE: the simulated user kept speaking like an assistant, or said nothing, or repeated
+    itself. Example: {"kind": "role_drift"}.
+    """
+    ERROR_REASON_STALE_POLICY: _ErrorReason.ValueType  # 16
+    """FAILED_PRECONDITION: the version to publish is not newer than the newest published one; or
+    the version that was asked for was withdrawn. Example: {"policy": "policy", "newest": "12"}.
+    """
+    ERROR_REASON_BUDGET_EXHAUSTED: _ErrorReason.ValueType  # 17
+    """RESOURCE_EXHAUSTED: the next model call could pass the request's budget.
+    Example: {"budget": "max_tokens", "limit": "10000"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo, without its prefix, under the domain `foresight.v1`.
@@ -104,4 +124,24 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 11
 """UNAUTHENTICATED: the call carries no valid token. Example: {}."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 12
 """INTERNAL: a defect in Foresight; the service's log has the trace. Example: {}."""
+ERROR_REASON_MODEL_REJECTED: ErrorReason.ValueType  # 13
+"""FAILED_PRECONDITION: the model's server refuses the call for good: it does not know the model,
+the key or the request. Example: {"model": "policy", "kind": "unknown_model"}.
+"""
+ERROR_REASON_CONTEXT_EXHAUSTED: ErrorReason.ValueType  # 14
+"""UNAVAILABLE: the conversation no longer fits into the model's context and such futures are not
+scored. Example: {"model": "policy"}.
+"""
+ERROR_REASON_USER_DRIFTED: ErrorReason.ValueType  # 15
+"""UNAVAILABLE: the simulated user kept speaking like an assistant, or said nothing, or repeated
+itself. Example: {"kind": "role_drift"}.
+"""
+ERROR_REASON_STALE_POLICY: ErrorReason.ValueType  # 16
+"""FAILED_PRECONDITION: the version to publish is not newer than the newest published one; or
+the version that was asked for was withdrawn. Example: {"policy": "policy", "newest": "12"}.
+"""
+ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 17
+"""RESOURCE_EXHAUSTED: the next model call could pass the request's budget.
+Example: {"budget": "max_tokens", "limit": "10000"}.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

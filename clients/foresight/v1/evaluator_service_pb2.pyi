@@ -32,6 +32,7 @@ class EvaluationSetup(google.protobuf.message.Message):
     METRICS_FIELD_NUMBER: builtins.int
     HORIZON_MESSAGES_FIELD_NUMBER: builtins.int
     MAX_MESSAGE_TOKENS_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
     horizon_messages: builtins.int
     """Greatest number of messages after a candidate; bounds the range of metrics."""
     max_message_tokens: builtins.int
@@ -52,6 +53,13 @@ class EvaluationSetup(google.protobuf.message.Message):
     def metrics(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.metric_pb2.MetricSpec]:
         """The metrics to apply, 1 to 32. Required."""
 
+    @property
+    def budget(self) -> foresight.v1.conversation_pb2.Budget:
+        """What the model calls of the whole request may cost. The evaluator keeps the share of it that
+        its judge calls are of all calls that one future may take; the simulator has the rest.
+        Default: no limit.
+        """
+
     def __init__(
         self,
         *,
@@ -61,9 +69,10 @@ class EvaluationSetup(google.protobuf.message.Message):
         metrics: collections.abc.Iterable[foresight.v1.metric_pb2.MetricSpec] | None = ...,
         horizon_messages: builtins.int = ...,
         max_message_tokens: builtins.int = ...,
+        budget: foresight.v1.conversation_pb2.Budget | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["task", b"task"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "metrics", b"metrics", "prefix", b"prefix", "task", b"task"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["budget", b"budget", "task", b"task"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "candidates", b"candidates", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "metrics", b"metrics", "prefix", b"prefix", "task", b"task"]) -> None: ...
 
 Global___EvaluationSetup: typing_extensions.TypeAlias = EvaluationSetup
 

@@ -66,10 +66,13 @@ class MetricInfo(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     RANGE_FIELD_NUMBER: builtins.int
+    JUDGE_CALLS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the metric."""
     version: builtins.str
     """Version of the metric's definition; scores of different versions are not comparable."""
+    judge_calls: builtins.int
+    """Calls of the judge model that one score takes. Default: 0."""
     @property
     def range(self) -> foresight.v1.conversation_pb2.ValueRange:
         """The values that the metric can take in this evaluation. Absent where it has no bound."""
@@ -80,9 +83,10 @@ class MetricInfo(google.protobuf.message.Message):
         name: builtins.str = ...,
         version: builtins.str = ...,
         range: foresight.v1.conversation_pb2.ValueRange | None = ...,
+        judge_calls: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["range", b"range"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "range", b"range", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["judge_calls", b"judge_calls", "name", b"name", "range", b"range", "version", b"version"]) -> None: ...
 
 Global___MetricInfo: typing_extensions.TypeAlias = MetricInfo
 

@@ -113,6 +113,8 @@ class Simulation(google.protobuf.message.Message):
     SEED_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
     MAX_MESSAGE_TOKENS_FIELD_NUMBER: builtins.int
+    SYSTEM_PROMPT_SHARE_FIELD_NUMBER: builtins.int
+    PROACTIVE_SHARE_FIELD_NUMBER: builtins.int
     horizon_messages: builtins.int
     """Length of a future in messages of either role, 0 to 64; 0 scores the candidate as it stands, 4
     is the paper's window of two turns. Default: the preset's, else 4.
@@ -124,6 +126,14 @@ class Simulation(google.protobuf.message.Message):
     max_message_tokens: builtins.int
     """Limit on the length of one simulated message in tokens, 1 to 131072; it also bounds the range
     of token metrics. Default: the preset's, else 1024.
+    """
+    system_prompt_share: builtins.float
+    """Share of the sample indices, 0 to 1, in which the policy gets the configured system prompt: the
+    first floor(share x samples.max). Default: 0.
+    """
+    proactive_share: builtins.float
+    """Share of the sample indices, 0 to 1, in which the policy is prompted to be proactive, likewise
+    counted. Default: 0.
     """
     @property
     def samples(self) -> Global___Samples:
@@ -141,9 +151,11 @@ class Simulation(google.protobuf.message.Message):
         seed: builtins.int | None = ...,
         policy: foresight.v1.conversation_pb2.PolicyRef | None = ...,
         max_message_tokens: builtins.int | None = ...,
+        system_prompt_share: builtins.float = ...,
+        proactive_share: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "samples", b"samples", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "samples", b"samples", "seed", b"seed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "proactive_share", b"proactive_share", "samples", b"samples", "seed", b"seed", "system_prompt_share", b"system_prompt_share"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_horizon_messages", b"_horizon_messages"]) -> typing.Literal["horizon_messages"] | None: ...
     @typing.overload
@@ -166,12 +178,16 @@ class ComputeRewardsRequest(google.protobuf.message.Message):
     SIMULATION_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     INCLUDE_FUTURES_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Name of this request in answers on a stream, at most 128 characters; no two requests in flight
     on one stream may share it. Default: made by the service.
     """
     include_futures: builtins.bool
     """Whether to return goals and messages of the futures as well. Default: false."""
+    job: builtins.str
+    """Name of the training job, for accounts, at most 128 characters. Default: none."""
     @property
     def task(self) -> foresight.v1.conversation_pb2.Task:
         """What the conversation is about. Required."""
@@ -194,6 +210,10 @@ class ComputeRewardsRequest(google.protobuf.message.Message):
     def simulation(self) -> Global___Simulation:
         """How futures are simulated. Default: see the fields."""
 
+    @property
+    def budget(self) -> foresight.v1.conversation_pb2.Budget:
+        """What the request's model calls may cost. Default: no limit."""
+
     def __init__(
         self,
         *,
@@ -204,9 +224,11 @@ class ComputeRewardsRequest(google.protobuf.message.Message):
         simulation: Global___Simulation | None = ...,
         request_id: builtins.str = ...,
         include_futures: builtins.bool = ...,
+        budget: foresight.v1.conversation_pb2.Budget | None = ...,
+        job: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["objective", b"objective", "simulation", b"simulation", "task", b"task"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "include_futures", b"include_futures", "objective", b"objective", "prefix", b"prefix", "request_id", b"request_id", "simulation", b"simulation", "task", b"task"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["budget", b"budget", "objective", b"objective", "simulation", b"simulation", "task", b"task"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "candidates", b"candidates", "include_futures", b"include_futures", "job", b"job", "objective", b"objective", "prefix", b"prefix", "request_id", b"request_id", "simulation", b"simulation", "task", b"task"]) -> None: ...
 
 Global___ComputeRewardsRequest: typing_extensions.TypeAlias = ComputeRewardsRequest
 
@@ -376,6 +398,7 @@ class FutureResult(google.protobuf.message.Message):
     MESSAGES_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
+    PERSONA_FIELD_NUMBER: builtins.int
     sample_index: builtins.int
     """Sample index, from 0; the same index of another candidate shares its draws."""
     objective: builtins.float
@@ -384,6 +407,8 @@ class FutureResult(google.protobuf.message.Message):
     """How the future ended."""
     goal: builtins.str
     """What the user wanted in this future. Only with `include_futures`."""
+    persona: builtins.str
+    """Name of the persona that the simulated user played. Default: none."""
     @property
     def error(self) -> google.rpc.status_pb2.Status:
         """Why this future has no objective."""
@@ -416,9 +441,10 @@ class FutureResult(google.protobuf.message.Message):
         messages: collections.abc.Iterable[foresight.v1.conversation_pb2.Message] | None = ...,
         policy: foresight.v1.conversation_pb2.PolicyRef | None = ...,
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
+        persona: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error", "objective", b"objective", "outcome", b"outcome", "policy", b"policy", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "goal", b"goal", "messages", b"messages", "objective", b"objective", "outcome", b"outcome", "policy", b"policy", "sample_index", b"sample_index", "scores", b"scores", "termination", b"termination", "usage", b"usage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "goal", b"goal", "messages", b"messages", "objective", b"objective", "outcome", b"outcome", "persona", b"persona", "policy", b"policy", "sample_index", b"sample_index", "scores", b"scores", "termination", b"termination", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["objective", "error"] | None: ...
 
 Global___FutureResult: typing_extensions.TypeAlias = FutureResult

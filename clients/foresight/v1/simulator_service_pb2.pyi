@@ -6,6 +6,7 @@ isort:skip_file
 import builtins
 import collections.abc
 import foresight.v1.conversation_pb2
+import foresight.v1.policy_service_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
@@ -33,6 +34,8 @@ class _TerminationEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The horizon was reached."""
     TERMINATION_USER_ENDED: _Termination.ValueType  # 2
     """The user ended the conversation."""
+    TERMINATION_CONTEXT_EXHAUSTED: _Termination.ValueType  # 3
+    """The conversation no longer fits into a model's context."""
 
 class Termination(_Termination, metaclass=_TerminationEnumTypeWrapper):
     """How a future ended."""
@@ -43,6 +46,8 @@ TERMINATION_HORIZON: Termination.ValueType  # 1
 """The horizon was reached."""
 TERMINATION_USER_ENDED: Termination.ValueType  # 2
 """The user ended the conversation."""
+TERMINATION_CONTEXT_EXHAUSTED: Termination.ValueType  # 3
+"""The conversation no longer fits into a model's context."""
 Global___Termination: typing_extensions.TypeAlias = Termination
 
 class _MessageKind:
@@ -109,12 +114,20 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
     SEED_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
     MAX_MESSAGE_TOKENS_FIELD_NUMBER: builtins.int
+    PUBLISHED_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    SYSTEM_PROMPT_SAMPLES_FIELD_NUMBER: builtins.int
+    PROACTIVE_SAMPLES_FIELD_NUMBER: builtins.int
     horizon_messages: builtins.int
     """Length of a future in messages of either role, 0 to 64."""
     seed: builtins.int
     """Seed of every draw."""
     max_message_tokens: builtins.int
     """Limit on the length of one simulated message in tokens."""
+    system_prompt_samples: builtins.int
+    """The policy gets the configured system prompt in the sample indices below this one. Default: 0."""
+    proactive_samples: builtins.int
+    """The policy is prompted to be proactive in the sample indices below this one. Default: 0."""
     @property
     def task(self) -> foresight.v1.conversation_pb2.Task:
         """What the conversation is about, presets already applied. Required."""
@@ -135,6 +148,18 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
     def policy(self) -> foresight.v1.conversation_pb2.PolicyRef:
         """The policy that plays the assistant."""
 
+    @property
+    def published(self) -> foresight.v1.policy_service_pb2.Policy:
+        """Where the policy's version is served, if it was published. Absent: a policy of the simulator's
+        own configuration.
+        """
+
+    @property
+    def budget(self) -> foresight.v1.conversation_pb2.Budget:
+        """What the model calls of all these futures may cost together: the simulator's share of the
+        request's budget. Default: no limit.
+        """
+
     def __init__(
         self,
         *,
@@ -146,9 +171,13 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
         seed: builtins.int = ...,
         policy: foresight.v1.conversation_pb2.PolicyRef | None = ...,
         max_message_tokens: builtins.int = ...,
+        published: foresight.v1.policy_service_pb2.Policy | None = ...,
+        budget: foresight.v1.conversation_pb2.Budget | None = ...,
+        system_prompt_samples: builtins.int = ...,
+        proactive_samples: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["policy", b"policy", "task", b"task"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "futures", b"futures", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "prefix", b"prefix", "seed", b"seed", "task", b"task"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["budget", b"budget", "policy", b"policy", "published", b"published", "task", b"task"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "candidates", b"candidates", "futures", b"futures", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "prefix", b"prefix", "proactive_samples", b"proactive_samples", "published", b"published", "seed", b"seed", "system_prompt_samples", b"system_prompt_samples", "task", b"task"]) -> None: ...
 
 Global___SimulateFuturesRequest: typing_extensions.TypeAlias = SimulateFuturesRequest
 
@@ -162,10 +191,13 @@ class SimulatedFuture(google.protobuf.message.Message):
     MESSAGES_FIELD_NUMBER: builtins.int
     TERMINATION_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
+    PERSONA_FIELD_NUMBER: builtins.int
     goal: builtins.str
     """What the user wanted: the task's goal, or the one drawn for this sample index."""
     termination: Global___Termination.ValueType
     """How the future ended."""
+    persona: builtins.str
+    """Name of the persona that the simulated user played. Default: none."""
     @property
     def messages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.conversation_pb2.Message]:
         """The messages after the candidate, at most `horizon_messages`."""
@@ -181,9 +213,10 @@ class SimulatedFuture(google.protobuf.message.Message):
         messages: collections.abc.Iterable[foresight.v1.conversation_pb2.Message] | None = ...,
         termination: Global___Termination.ValueType = ...,
         policy: foresight.v1.conversation_pb2.PolicyRef | None = ...,
+        persona: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["policy", b"policy"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["goal", b"goal", "messages", b"messages", "policy", b"policy", "termination", b"termination"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["goal", b"goal", "messages", b"messages", "persona", b"persona", "policy", b"policy", "termination", b"termination"]) -> None: ...
 
 Global___SimulatedFuture: typing_extensions.TypeAlias = SimulatedFuture
 
