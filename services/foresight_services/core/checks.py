@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
+from foresight_services.core.budget import Budget
 from foresight_services.core.conversation import ROLES, Conversation
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.suggest import one_of
@@ -16,6 +18,17 @@ MAX_METRICS: Final = 32
 MAX_HORIZON: Final = 64
 MAX_SAMPLES: Final = 1024
 MAX_MESSAGE_TOKENS: Final = 131_072
+
+
+def budget(budget: Budget) -> Iterator[Violation]:
+    """Yield what is wrong with what model calls may cost."""
+    if budget.max_tokens < 0:
+        yield Violation("budget.max_tokens", f"is {budget.max_tokens}; must not be negative")
+    if not 0.0 <= budget.max_dollars < math.inf:  # also refuses NaN
+        yield Violation(
+            "budget.max_dollars",
+            f"is {budget.max_dollars}; must be a finite number that is not negative",
+        )
 
 
 def require(violations: Iterator[Violation]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from foresight_services.core import checks
+from foresight_services.core.budget import Account, divide, open_account, purse_of
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import Failure, Reason, Upstream, Violation, failure_from
 from foresight_services.core.future import (
@@ -27,6 +28,7 @@ RANGE_TOLERANCE = 1e-9
 def _violations(setup: EvaluationSetup) -> Iterator[Violation]:
     yield from checks.prefix(setup.prefix)
     yield from checks.candidates(setup.candidates)
+    yield from checks.budget(setup.budget)
     yield from checks.integer("horizon_messages", setup.horizon_messages, 0, checks.MAX_HORIZON)
     yield from checks.integer(
         "max_message_tokens", setup.max_message_tokens, 1, checks.MAX_MESSAGE_TOKENS
@@ -46,13 +48,28 @@ class Evaluation:
     ) -> AsyncIterator[LocalSession]:
         """Check `setup` and return a session; see the port."""
         checks.require(_violations(setup))
-        yield LocalSession(self._catalog.build(setup), self._clock, deadline)
+        metrics = self._catalog.build(setup)
+        yield LocalSession(metrics, self._clock, deadline, _account(setup, metrics))
+
+
+def _account(setup: EvaluationSetup, metrics: tuple[Metric, ...]) -> Account | None:
+    """Return the account of the judge's share of the budget; None where there is no limit."""
+    judge_calls = sum(metric.info.judge_calls for metric in metrics)
+    shares = divide(setup.budget, turns=setup.horizon_messages, judge_calls=judge_calls)
+    return open_account(shares.evaluator)
 
 
 class LocalSession:
     """Scores conversations in this process; implements the port `EvaluationSession`."""
 
-    def __init__(self, metrics: tuple[Metric, ...], clock: Clock, deadline: float | None) -> None:
+    def __init__(
+        self,
+        metrics: tuple[Metric, ...],
+        clock: Clock,
+        deadline: float | None,
+        account: Account | None = None,
+    ) -> None:
+        self._account = account
         self._metrics = metrics
         self._clock = clock
         self._deadline = deadline
@@ -65,10 +82,12 @@ class LocalSession:
     async def score(self, item: EvaluationItem) -> ConversationScores:
         """Return the scores of one conversation, its metrics run at once."""
         start = self._clock.now()
-        ledger = Ledger()
-        outcomes = await asyncio.gather(
-            *(self._outcome(metric, item, ledger) for metric in self._metrics)
-        )
+        which = item.id
+        with purse_of(self._account, sample=which.sample, candidate=which.candidate) as purse:
+            ledger = Ledger(purse)
+            outcomes = await asyncio.gather(
+                *(self._outcome(metric, item, ledger) for metric in self._metrics)
+            )
         scores = tuple(
             MetricScore(metric.info.name, outcome)
             for metric, outcome in zip(self._metrics, outcomes, strict=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from foresight_services.core.budget import NO_LIMIT, Budget
 from foresight_services.core.conversation import Conversation, Message
 from foresight_services.core.errors import Failure
 from foresight_services.core.objective import MetricSpec, Range
+from foresight_services.core.published import PublishedPolicy
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import Usage
 
@@ -17,6 +19,7 @@ class Termination(StrEnum):
 
     HORIZON = "horizon"
     USER_ENDED = "user_ended"
+    CONTEXT_EXHAUSTED = "context_exhausted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,14 @@ class SimulationRequest:
     """The policy that plays the assistant."""
     max_message_tokens: int
     """Limit on one simulated message, in tokens."""
+    budget: Budget = NO_LIMIT
+    """What the model calls of all these futures may cost together."""
+    system_prompt_samples: int = 0
+    """The policy gets the configured system prompt in the samples below this index."""
+    proactive_samples: int = 0
+    """The policy is told to be proactive in the samples below this index."""
+    published: PublishedPolicy | None = None
+    """Where the policy's version is served; None for a policy of the simulator's configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,8 @@ class SimulatedFuture:
     """How it ended."""
     policy: PolicyRef
     """The policy version that really answered."""
+    persona: str = ""
+    """Name of the persona that the user played; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +118,8 @@ class EvaluationSetup:
     """Greatest number of messages after a candidate."""
     max_message_tokens: int
     """Greatest length of a simulated message, in tokens."""
+    budget: Budget = NO_LIMIT
+    """What the model calls of the whole request may cost, those of its simulation included."""
 
     def conversation(self, item: EvaluationItem) -> Conversation:
         """Return the complete conversation of `item`: prefix, candidate, future."""
@@ -122,6 +137,8 @@ class MetricInfo:
     """Version of its definition."""
     range: Range | None
     """The values that it can take here; None where it has no bound."""
+    judge_calls: int = 0
+    """Calls of the judge that one score takes; those that are repeated do not count."""
 
 
 @dataclass(frozen=True, slots=True)

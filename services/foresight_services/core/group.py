@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import fsum
 
 from foresight_services.core.errors import Failure, Family, Reason
@@ -77,8 +78,12 @@ class Group:
             bounds = None if self._range is None else (self._range.low, self._range.high)
             complete = len(values) == self._request.samples_max
             return Reward(estimate(values, value_range=bounds), complete)
-        first = next(f.objective for f in futures if isinstance(f.objective, Failure))
+        failures = [f.objective for f in futures if isinstance(f.objective, Failure)]
+        first = failures[0]
         counts = f"{len(values)} of {len(futures)} futures succeeded, at least {needed} are needed"
+        for failure in failures:
+            if failure.reason is Reason.BUDGET_EXHAUSTED:
+                return replace(failure, message=f"{failure.message}: {counts}")
         if first.reason is Reason.DEADLINE_EXCEEDED:
             return Failure(Family.DEADLINE, first.reason, f"{first.message}: {counts}")
         return Failure(

@@ -1,13 +1,13 @@
 """The ports of the core: what it needs of the world outside, as Protocols.
 
 Adapters live in `models/`, `metrics/`, `worlds/`, `telemetry/` and in each service's `remote.py`;
-`bootstrap.py` connects them. An adapter raises `DomainError` for what it can name; anything else
+`bootstrap` connects them. An adapter raises `DomainError` for what it can name; anything else
 is a defect, logged and told as INTERNAL.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -21,8 +21,9 @@ from foresight_services.core.future import (
     MetricInfo,
     SimulationRequest,
 )
+from foresight_services.core.objective import JsonValue
 from foresight_services.core.task import PolicyRef, Task
-from foresight_services.core.usage import Ledger
+from foresight_services.core.usage import Ledger, ModelUsage
 
 ModelRole = Literal["user", "policy", "judge"]
 """The parts that models play."""
@@ -48,6 +49,14 @@ class Telemetry(Protocol):
 
     def model_called(self, role: ModelRole, outcome: Literal["ok", "error"]) -> None:
         """Count a model call."""
+        ...
+
+    def model_spent(self, role: ModelRole, usage: ModelUsage) -> None:
+        """Add up what one call of a model cost, its retries and hedges included."""
+        ...
+
+    def job_spent(self, job: str, role: str, usage: ModelUsage) -> None:
+        """Add up what the training job called `job` has spent on `role`."""
         ...
 
     def futures_in_flight(self, change: int) -> None:
@@ -82,6 +91,31 @@ class ChatRequest:
     """Limit on the reply, in tokens."""
     ledger: Ledger
     """Where the call's cost is written down."""
+    prompt: Conversation = ()
+    """The messages that a prompted backend sends; empty means the conversation itself."""
+    choices: int = 1
+    """How many replies to draw in one call, at least 1."""
+    stop: tuple[str, ...] = ()
+    """Texts at which a reply ends, themselves left out."""
+    schema: Mapping[str, JsonValue] | None = None
+    """JSON schema that the reply follows where the backend can enforce one."""
+    deadline: float | None = None
+    """When the caller stops listening, in the time of the clock; no retry or wait goes past it."""
+    persona: str = ""
+    """Name of the persona that a prompted user plays; empty for none."""
+    system_prompt: bool = False
+    """Whether a prompted policy is given the configured system prompt."""
+    proactive: bool = False
+    """Whether a prompted policy is told to be proactive."""
+
+    @property
+    def messages(self) -> Conversation:
+        """What a prompted backend sends."""
+        return self.prompt or self.conversation
+
+
+FinishReason = Literal["stop", "length"]
+"""Why a reply ended: by itself or at a stop text, or at the limit on its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +123,17 @@ class ChatReply:
     """What a model answered."""
 
     text: str
-    """The reply."""
+    """The reply; the first one of several choices."""
     prompt_tokens: int
-    """Tokens read, as the backend counts them."""
+    """Tokens read, as the backend counts them, once for all choices."""
     completion_tokens: int
-    """Tokens written, as the backend counts them."""
+    """Tokens written for all choices, as the backend counts them."""
+    cached_tokens: int = 0
+    """Tokens read that the backend had in its prefix cache; at most `prompt_tokens`."""
+    finish: FinishReason = "stop"
+    """Why the first choice ended."""
+    others: tuple[str, ...] = ()
+    """The further choices, `choices` - 1 of them."""
 
 
 class ChatModel(Protocol):
@@ -131,6 +171,14 @@ class GoalSource(Protocol):
 
     def draw(self, task: Task, prefix: Conversation, seed: int) -> str:
         """Return a goal from its distribution given `prefix`; Precondition if none is left."""
+        ...
+
+
+class Personas(Protocol):
+    """Draws who the simulated user is."""
+
+    def draw(self, seed: int) -> str:
+        """Return the name of a persona; the same one for the same seed."""
         ...
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Final
 
 from foresight_services.core import checks
+from foresight_services.core.budget import NO_LIMIT, Budget
 from foresight_services.core.conversation import Conversation
 from foresight_services.core.errors import Violation
 from foresight_services.core.objective import PROFILES, MetricSpec, Objective
@@ -16,6 +18,7 @@ from foresight_services.core.task import PolicyRef, Preset, Task
 MAX_METADATA: Final = 64
 MAX_WEIGHT: Final = 1e9
 MAX_REQUEST_ID: Final = 128
+MAX_JOB: Final = 128
 
 NO_PRESET: Final = Preset(
     task=Task(),
@@ -51,13 +54,24 @@ class RewardQuery:
     """The policy that plays the assistant."""
     max_message_tokens: int | None = None
     """Limit on one simulated message."""
+    system_prompt_share: float = 0.0
+    """Share of the samples in which the policy gets the configured system prompt, 0 to 1."""
+    proactive_share: float = 0.0
+    """Share of the samples in which the policy is told to be proactive, 0 to 1."""
     request_id: str = ""
     """The caller's name for the request."""
+    budget: Budget = NO_LIMIT
+    """What its model calls may cost."""
+    job: str = ""
+    """The training job that it is for; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RewardRequest:
-    """A request that can be served; see RewardQuery for the fields."""
+    """A request that can be served; see RewardQuery for the fields.
+
+    Shares are counts here: of the sample indices below them.
+    """
 
     task: Task
     prefix: Conversation
@@ -69,6 +83,19 @@ class RewardRequest:
     seed: int
     policy: PolicyRef
     max_message_tokens: int
+    system_prompt_samples: int = 0
+    proactive_samples: int = 0
+    budget: Budget = NO_LIMIT
+    job: str = ""
+
+
+def share_of(samples: int, share: float) -> int:
+    """Return how many of `samples` are `share` of them, rounded down.
+
+    The share counts as the decimal number that was written: 0.29 of 100 is 29, though the nearest
+    float times 100 is less.
+    """
+    return int(Fraction(repr(share)) * samples)
 
 
 def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
@@ -94,6 +121,10 @@ def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
         seed=query.seed,
         policy=query.policy,
         max_message_tokens=_given(query.max_message_tokens, preset.max_message_tokens),
+        system_prompt_samples=share_of(samples_max, query.system_prompt_share),
+        proactive_samples=share_of(samples_max, query.proactive_share),
+        budget=query.budget,
+        job=query.job,
     )
 
 
@@ -102,6 +133,9 @@ def _violations(query: RewardQuery, presets: Mapping[str, Preset]) -> Iterator[V
         yield Violation(
             "request_id", f"has {len(query.request_id)} characters; at most {MAX_REQUEST_ID}"
         )
+    if len(query.job) > MAX_JOB:
+        yield Violation("job", f"has {len(query.job)} characters; at most {MAX_JOB}")
+    yield from checks.budget(query.budget)
     yield from _task(query.task, presets)
     yield from checks.prefix(query.prefix)
     yield from checks.candidates(query.candidates)
@@ -193,5 +227,9 @@ def _simulation(query: RewardQuery) -> Iterator[Violation]:
             "simulation.samples.min",
             f"is {query.samples_min}, more than `max`, {query.samples_max}; must be at most that",
         )
+    for name in ("system_prompt_share", "proactive_share"):
+        share = getattr(query, name)
+        if not 0.0 <= share <= 1.0:  # also refuses NaN
+            yield Violation(f"simulation.{name}", f"is {share}; must be 0 to 1")
     if not query.policy.name:
         yield Violation("simulation.policy.name", "is empty; name a policy")

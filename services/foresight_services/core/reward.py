@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
+from foresight_services.core.budget import Budget, divide
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import (
     DeadlinePassed,
@@ -33,6 +34,7 @@ from foresight_services.core.future import (
     SimulationRequest,
 )
 from foresight_services.core.group import Group
+from foresight_services.core.policies import PolicyRegistry, PolicyUse
 from foresight_services.core.ports import (
     Clock,
     EvaluationSession,
@@ -69,6 +71,7 @@ class Rewards:
         *,
         simulator: Simulator,
         evaluator: Evaluator,
+        policies: PolicyRegistry,
         presets: Mapping[str, Preset],
         clock: Clock,
         telemetry: Telemetry,
@@ -76,6 +79,7 @@ class Rewards:
     ) -> None:
         self._simulator = simulator
         self._evaluator = evaluator
+        self._policies = policies
         self._presets = presets
         self._clock = clock
         self._telemetry = telemetry
@@ -98,11 +102,15 @@ class Rewards:
         start = self._clock.now()
         request = resolve(query, self._presets)
         stop = None if deadline is None else deadline - self._margin_for(request, deadline - start)
-        async with self._session(request, stop) as session:
+        async with (
+            self._policies.using(request.policy) as policy,
+            self._session(request, stop) as session,
+        ):
             group = Group(request, session.metrics)
-            async with aclosing(self._scored(request, session, stop)) as scored:
+            async with aclosing(self._scored(request, policy, session, stop)) as scored:
                 async for future in scored:
                     complete = group.add(future)
+                    self._charge(request.job, future.usage)
                     # Progress ends at the deadline: there may be no time to tell of thousands.
                     if not future.abandoned:
                         yield FutureFinished(future.id, future.failure is None)
@@ -116,6 +124,12 @@ class Rewards:
         needed = self._margin + futures * SECONDS_TO_ANSWER_PER_FUTURE
         # Where even that is too little, an answer from few futures is the best there is.
         return min(needed, left / 2)
+
+    def _charge(self, job: str, usage: Usage) -> None:
+        """Tell the operator what a future of the training job `job` cost."""
+        if job:
+            for role, spent in usage.models.items():
+                self._telemetry.job_spent(job, role, spent)
 
     def _finish(self, group: Group, candidate: int, start: float) -> CandidateResult:
         seconds = self._clock.now() - start
@@ -135,6 +149,7 @@ class Rewards:
             metrics=request.objective.metrics,
             horizon_messages=request.horizon_messages,
             max_message_tokens=request.max_message_tokens,
+            budget=request.budget,
         )
         async with AsyncExitStack() as stack:
             try:
@@ -151,7 +166,11 @@ class Rewards:
             yield session
 
     async def _scored(
-        self, request: RewardRequest, session: EvaluationSession, stop: float | None
+        self,
+        request: RewardRequest,
+        policy: PolicyUse,
+        session: EvaluationSession,
+        stop: float | None,
     ) -> AsyncGenerator[ScoredFuture, None]:
         """Yield every future of `request` once, scored or failed, until `stop` at the latest."""
         wanted = [
@@ -161,17 +180,21 @@ class Rewards:
         ]
         missing = dict.fromkeys(wanted)
         results: asyncio.Queue[ScoredFuture | Exception] = asyncio.Queue()
-        work = asyncio.create_task(self._work(request, session, tuple(wanted), stop, results))
+        work = asyncio.create_task(
+            self._work(request, policy, session, tuple(wanted), stop, results)
+        )
         # However the work ends, there is an end to wait for.
         work.add_done_callback(lambda _: results.put_nowait(_ended_early()))
         # The alarm takes its place in the queue: what finished before the deadline still counts.
         alarm = None if stop is None else self._alarm(stop, results)
+        policy.when_withdrawn(results.put_nowait)
         try:
             while missing:
                 result = await results.get()
                 if isinstance(result, Exception):
                     failure = failure_from(result)
-                    if failure.family in REFUSED and len(missing) == len(wanted):
+                    refused = failure.family in REFUSED and len(missing) == len(wanted)
+                    if refused and result is not policy.withdrawal:
                         raise result
                     break
                 del missing[result.id]
@@ -193,6 +216,7 @@ class Rewards:
     async def _work(
         self,
         request: RewardRequest,
+        policy: PolicyUse,
         session: EvaluationSession,
         wanted: tuple[FutureId, ...],
         stop: float | None,
@@ -206,8 +230,12 @@ class Rewards:
             futures=wanted,
             horizon_messages=request.horizon_messages,
             seed=request.seed,
-            policy=request.policy,
+            policy=policy.ref,
             max_message_tokens=request.max_message_tokens,
+            system_prompt_samples=request.system_prompt_samples,
+            proactive_samples=request.proactive_samples,
+            published=policy.published,
+            budget=_simulators_share(request, session),
         )
         ended: Exception = _ended_early()
         async with asyncio.TaskGroup() as scoring:
@@ -245,3 +273,10 @@ class Rewards:
 
 def _ended_early() -> DomainError:
     return Upstream(Reason.SERVICE_UNAVAILABLE, "the simulator ended without this future")
+
+
+def _simulators_share(request: RewardRequest, session: EvaluationSession) -> Budget:
+    """Return what the evaluator, which divides by the same rule, leaves of the budget."""
+    judge_calls = sum(metric.judge_calls for metric in session.metrics)
+    turns = request.horizon_messages
+    return divide(request.budget, turns=turns, judge_calls=judge_calls).simulator

@@ -2,20 +2,23 @@
 
 Semantics follow CollabLLM's `simulation.py`: the horizon counts messages of either role, the user
 speaks first after a candidate, the termination signal counts in user messages only, and the message
-that carries it stays in the conversation. Unlike there, futures do not wait for each other.
+that carries it stays in the conversation. Unlike there, futures do not wait for each other, and one
+that no longer fits into a model's context ends as it stands, or is left out, as configured.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
+from typing import Literal
 
-from foresight_services.core import checks
+from foresight_services.core import checks, published
+from foresight_services.core.budget import Account, open_account, purse_of
 from foresight_services.core.conversation import Conversation, Message, next_speaker
 from foresight_services.core.deadline import until
-from foresight_services.core.errors import Violation, failure_from
+from foresight_services.core.errors import DomainError, NotFound, Reason, Violation, failure_from
 from foresight_services.core.fanout import as_finished
 from foresight_services.core.future import (
     Future,
@@ -24,11 +27,13 @@ from foresight_services.core.future import (
     SimulationRequest,
     Termination,
 )
+from foresight_services.core.policies import PublishedModels
 from foresight_services.core.ports import (
     ChatModel,
     ChatRequest,
     Clock,
     GoalSource,
+    Personas,
     Policies,
     ResolvedPolicy,
     Telemetry,
@@ -36,6 +41,9 @@ from foresight_services.core.ports import (
 from foresight_services.core.seeds import derive_seed
 from foresight_services.core.task import Task
 from foresight_services.core.usage import Ledger
+
+OnContextExhausted = Literal["score", "exclude"]
+"""What becomes of a future that no longer fits: scored as it stands, or a failure of its own."""
 
 
 def seen_by_policy(task: Task) -> Task:
@@ -55,6 +63,9 @@ def _violations(request: SimulationRequest) -> Iterator[Violation]:
     yield from checks.integer(
         "max_message_tokens", request.max_message_tokens, 1, checks.MAX_MESSAGE_TOKENS
     )
+    yield from checks.budget(request.budget)
+    for name in ("system_prompt_samples", "proactive_samples"):
+        yield from checks.integer(name, getattr(request, name), 0, checks.MAX_SAMPLES)
     if not request.futures:
         yield Violation("futures", "is empty; ask for at least one future")
     last_candidate, last_sample = len(request.candidates) - 1, checks.MAX_SAMPLES - 1
@@ -67,6 +78,11 @@ def _violations(request: SimulationRequest) -> Iterator[Violation]:
         yield from checks.integer(f"{path}.sample_index", which.sample, 0, last_sample)
     if len(set(request.futures)) != len(request.futures):
         yield Violation("futures", "names a future twice; ask for each once")
+    if request.published is not None:
+        ref, source = request.published.ref, request.published.source
+        yield from published.violations("published", ref, source)
+        if ref != request.policy:
+            yield Violation("published.ref", "is not `policy`, the version that is asked for")
 
 
 class Simulation:
@@ -77,20 +93,26 @@ class Simulation:
         *,
         user: ChatModel,
         policies: Policies,
+        published: PublishedModels | None = None,
         goals: GoalSource,
         clock: Clock,
         telemetry: Telemetry,
         termination_signal: str,
         max_futures: int,
+        personas: Personas | None = None,
+        on_context_exhausted: OnContextExhausted = "score",
     ) -> None:
         self._user = user
         self._policies = policies
+        self._published = published
         self._goals = goals
         self._clock = clock
         self._telemetry = telemetry
         self._signal = termination_signal
         self._max_futures = max_futures
         self._places = asyncio.Semaphore(max_futures)
+        self._personas = personas
+        self._on_context_exhausted = on_context_exhausted
 
     async def simulate(
         self, request: SimulationRequest, *, deadline: float | None = None
@@ -98,16 +120,37 @@ class Simulation:
         """Yield every future of `request` once, as it ends; see the port."""
         checks.require(_violations(request))
         self._goals.check(request.task)
-        policy = await self._policies.resolve(request.policy, request.task)
-        goals = self._draw_goals(request)
-        asked = self._clock.now()
-        futures = (
-            self._future(request, policy, goals[which.sample], which, asked, deadline)
-            for which in request.futures
-        )
-        async with aclosing(as_finished(futures, at_once=self._max_futures)) as finished:
-            async for future in finished:
-                yield future
+        async with self._policy(request, deadline) as policy:
+            goals = self._draw_goals(request)
+            asked = self._clock.now()
+            account = open_account(request.budget, calls_per_future=request.horizon_messages)
+            futures = (
+                self._paid(request, policy, goals[which.sample], which, asked, deadline, account)
+                for which in request.futures
+            )
+            async with aclosing(as_finished(futures, at_once=self._max_futures)) as finished:
+                async for future in finished:
+                    yield future
+
+    @asynccontextmanager
+    async def _policy(
+        self, request: SimulationRequest, deadline: float | None
+    ) -> AsyncIterator[ResolvedPolicy]:
+        """Hold the policy for the whole request, so that its futures finish on one version."""
+        version = request.published
+        if version is None:
+            yield await self._policies.resolve(request.policy, request.task)
+            return
+        if self._published is None:
+            raise NotFound(
+                Reason.UNKNOWN_POLICY,
+                "this simulator plays no published policies",
+                metadata={"policy": version.ref.name, "version": str(version.ref.version)},
+            )
+        async with AsyncExitStack() as stack:
+            async with until(deadline, self._clock):
+                model = await stack.enter_async_context(self._published.open(version))
+            yield ResolvedPolicy(version.ref, model)
 
     def _draw_goals(self, request: SimulationRequest) -> Mapping[int, str]:
         """Return what the user wants in each sample, whatever the candidate."""
@@ -118,6 +161,20 @@ class Simulation:
             for sample in {which.sample for which in request.futures}
         }
 
+    async def _paid(
+        self,
+        request: SimulationRequest,
+        policy: ResolvedPolicy,
+        goal: str,
+        which: FutureId,
+        asked: float,
+        deadline: float | None,
+        account: Account | None,
+    ) -> Future:
+        """Return one future, whose calls are paid from the request's account."""
+        with purse_of(account, sample=which.sample, candidate=which.candidate) as purse:
+            return await self._future(request, policy, goal, which, asked, deadline, Ledger(purse))
+
     async def _future(
         self,
         request: SimulationRequest,
@@ -126,14 +183,14 @@ class Simulation:
         which: FutureId,
         asked: float,
         deadline: float | None,
+        ledger: Ledger,
     ) -> Future:
         """Return one future; what fails in it is its own failure and no other's."""
         start = self._clock.now()
-        ledger = Ledger()
         said: list[Message] = []
         try:
             async with until(deadline, self._clock), self._place(asked):
-                outcome = await self._play(request, policy, goal, which, said, ledger)
+                outcome = await self._play(request, policy, goal, which, said, ledger, deadline)
         except Exception as error:
             failure = failure_from(error)
             self._telemetry.future_finished(failure.reason)
@@ -162,6 +219,7 @@ class Simulation:
         which: FutureId,
         said: list[Message],
         ledger: Ledger,
+        deadline: float | None,
     ) -> SimulatedFuture:
         """Take turns; every message is appended to `said` when it is known."""
         task, seed, sample = request.task, request.seed, which.sample
@@ -171,23 +229,40 @@ class Simulation:
             "user": (self._user, seen_by_user(task, goal)),
             "assistant": (policy.model, seen_by_policy(task)),
         }
+        persona = self._persona(seed, sample)
         termination = Termination.HORIZON
         for index in range(request.horizon_messages):
             conversation = (*opening, *said)
             speaker = next_speaker(conversation)
             model, facts = sides[speaker]
-            reply = await model.complete(
-                ChatRequest(
-                    role="user" if speaker == "user" else "policy",
-                    task=facts,
-                    conversation=conversation,
-                    seed=derive_seed(seed, sample, speaker, index),
-                    max_tokens=request.max_message_tokens,
-                    ledger=ledger,
-                )
+            asked = ChatRequest(
+                role="user" if speaker == "user" else "policy",
+                task=facts,
+                conversation=conversation,
+                seed=derive_seed(seed, sample, speaker, index),
+                max_tokens=request.max_message_tokens,
+                ledger=ledger,
+                deadline=deadline,
+                persona=persona if speaker == "user" else "",
+                system_prompt=speaker != "user" and sample < request.system_prompt_samples,
+                proactive=speaker != "user" and sample < request.proactive_samples,
             )
+            try:
+                reply = await model.complete(asked)
+            except DomainError as error:
+                excluded = self._on_context_exhausted == "exclude"
+                if excluded or error.reason is not Reason.CONTEXT_EXHAUSTED:
+                    raise
+                termination = Termination.CONTEXT_EXHAUSTED
+                break
             said.append(Message(speaker, reply.text))
             if speaker == "user" and self._signal in reply.text:
                 termination = Termination.USER_ENDED
                 break
-        return SimulatedFuture(goal, tuple(said), termination, policy.ref)
+        return SimulatedFuture(goal, tuple(said), termination, policy.ref, persona)
+
+    def _persona(self, seed: int, sample: int) -> str:
+        """Return who the user is in this sample, whatever the candidate."""
+        if self._personas is None:
+            return ""
+        return self._personas.draw(derive_seed(seed, sample, "persona"))

@@ -21,6 +21,7 @@ def decode_setup(setup: pb.EvaluationSetup) -> EvaluationSetup:
         metrics=tuple(codec.decode_spec(spec) for spec in setup.metrics),
         horizon_messages=setup.horizon_messages,
         max_message_tokens=setup.max_message_tokens,
+        budget=codec.decode_budget(setup.budget),
     )
 
 
@@ -33,6 +34,7 @@ def encode_setup(setup: EvaluationSetup) -> pb.EvaluationSetup:
         metrics=[codec.encode_spec(spec) for spec in setup.metrics],
         horizon_messages=setup.horizon_messages,
         max_message_tokens=setup.max_message_tokens,
+        budget=codec.encode_budget(setup.budget),
     )
 
 

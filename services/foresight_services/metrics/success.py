@@ -32,7 +32,7 @@ class Success:
     @property
     def info(self) -> MetricInfo:
         """Name, version and range."""
-        return MetricInfo(self.name, "1", Range(0.0, 1.0))
+        return MetricInfo(self.name, "1", Range(0.0, 1.0), judge_calls=1)
 
     async def score(self, item: EvaluationItem, ledger: Ledger) -> float:
         """Ask the judge; a verdict that is not a number fails the score."""

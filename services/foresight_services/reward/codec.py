@@ -40,7 +40,11 @@ def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
         max_message_tokens=(
             simulation.max_message_tokens if simulation.HasField("max_message_tokens") else None
         ),
+        system_prompt_share=simulation.system_prompt_share,
+        proactive_share=simulation.proactive_share,
         request_id=request.request_id,
+        budget=codec.decode_budget(request.budget),
+        job=request.job,
     )
 
 
@@ -116,6 +120,7 @@ def _encode_future(future: FutureResult, include_texts: bool) -> pb.FutureResult
     if scored.simulated is not None:
         encoded.termination = codec.encode_termination(scored.simulated.termination)
         encoded.policy.CopyFrom(codec.encode_policy(scored.simulated.policy))
+        encoded.persona = scored.simulated.persona
         if include_texts:
             encoded.goal = scored.simulated.goal
             encoded.messages.extend(codec.encode_messages(scored.simulated.messages))

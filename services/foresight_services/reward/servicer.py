@@ -1,4 +1,4 @@
-"""RewardService and PolicyService over gRPC."""
+"""RewardService over gRPC."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-from foresight.v1 import policy_service_pb2 as policy_pb
-from foresight.v1 import policy_service_pb2_grpc, reward_service_pb2_grpc
 from foresight.v1 import reward_service_pb2 as pb
+from foresight.v1 import reward_service_pb2_grpc
 from foresight_services.core.errors import InvalidInput, NotImplementedHere, Violation, failure_from
 from foresight_services.core.merge import merge
 from foresight_services.core.ports import Clock
@@ -107,28 +106,6 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
             yield pb.StreamRewardsResponse(request_id=name, done=refusal)
         finally:
             in_flight.discard(name)
-
-
-class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
-    """Answers PolicyService's calls, of which this version implements none."""
-
-    async def PublishPolicy(
-        self, request: policy_pb.PublishPolicyRequest, context: ServerContext
-    ) -> policy_pb.PublishPolicyResponse:
-        """Not implemented by this version."""
-        raise NotImplementedHere("PublishPolicy")
-
-    async def GetPolicy(
-        self, request: policy_pb.GetPolicyRequest, context: ServerContext
-    ) -> policy_pb.GetPolicyResponse:
-        """Not implemented by this version."""
-        raise NotImplementedHere("GetPolicy")
-
-    async def ListPolicies(
-        self, request: policy_pb.ListPoliciesRequest, context: ServerContext
-    ) -> policy_pb.ListPoliciesResponse:
-        """Not implemented by this version."""
-        raise NotImplementedHere("ListPolicies")
 
 
 def _request_id(request: pb.ComputeRewardsRequest) -> str:

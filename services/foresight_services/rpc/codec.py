@@ -11,6 +11,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from foresight.v1 import conversation_pb2 as pb
 from foresight.v1 import metric_pb2, simulator_service_pb2
+from foresight_services.core.budget import Budget
 from foresight_services.core.conversation import Conversation, Message, Role
 from foresight_services.core.errors import Failure
 from foresight_services.core.future import MetricInfo, MetricScore, Termination
@@ -69,6 +70,7 @@ def encode_policy(policy: PolicyRef) -> pb.PolicyRef:
 _TERMINATIONS: Final[dict[Termination, simulator_service_pb2.Termination.ValueType]] = {
     Termination.HORIZON: simulator_service_pb2.TERMINATION_HORIZON,
     Termination.USER_ENDED: simulator_service_pb2.TERMINATION_USER_ENDED,
+    Termination.CONTEXT_EXHAUSTED: simulator_service_pb2.TERMINATION_CONTEXT_EXHAUSTED,
 }
 
 
@@ -132,13 +134,16 @@ def encode_range(values: Range | None) -> pb.ValueRange | None:
 def decode_info(info: metric_pb2.MetricInfo) -> MetricInfo:
     """Return the metric as it is applied."""
     values = decode_range(info.range) if info.HasField("range") else None
-    return MetricInfo(info.name, info.version, values)
+    return MetricInfo(info.name, info.version, values, info.judge_calls)
 
 
 def encode_info(info: MetricInfo) -> metric_pb2.MetricInfo:
     """Return the metric for the wire."""
     return metric_pb2.MetricInfo(
-        name=info.name, version=info.version, range=encode_range(info.range)
+        name=info.name,
+        version=info.version,
+        range=encode_range(info.range),
+        judge_calls=info.judge_calls,
     )
 
 
@@ -155,10 +160,28 @@ def encode_score(score: MetricScore) -> metric_pb2.MetricScore:
     return metric_pb2.MetricScore(name=score.name, value=score.outcome)
 
 
+def decode_budget(budget: pb.Budget) -> Budget:
+    """Return what model calls may cost; it is checked by the core."""
+    return Budget(budget.max_tokens, budget.max_dollars)
+
+
+def encode_budget(budget: Budget) -> pb.Budget:
+    """Return what model calls may cost, for the wire."""
+    return pb.Budget(max_tokens=budget.max_tokens, max_dollars=budget.max_dollars)
+
+
 def decode_usage(usage: pb.Usage) -> Usage:
     """Return the usage."""
     models = {
-        model.role: ModelUsage(model.calls, model.prompt_tokens, model.completion_tokens)
+        model.role: ModelUsage(
+            calls=model.calls,
+            prompt_tokens=model.prompt_tokens,
+            completion_tokens=model.completion_tokens,
+            cached_tokens=model.cached_tokens,
+            retries=model.retries,
+            hedges=model.hedges,
+            dollars=model.dollars,
+        )
         for model in usage.models
     }
     seconds = usage.wall_time.ToTimedelta().total_seconds()
@@ -174,6 +197,10 @@ def encode_usage(usage: Usage) -> pb.Usage:
             calls=model.calls,
             prompt_tokens=model.prompt_tokens,
             completion_tokens=model.completion_tokens,
+            cached_tokens=model.cached_tokens,
+            retries=model.retries,
+            hedges=model.hedges,
+            dollars=model.dollars,
         )
     encoded.wall_time.FromTimedelta(timedelta(seconds=usage.seconds))
     return encoded

@@ -11,6 +11,7 @@ from foresight_services.core.future import (
     SimulationRequest,
 )
 from foresight_services.rpc import codec
+from foresight_services.rpc.policy_codec import decode_published, encode_published
 from foresight_services.rpc.status import decode_failure, encode_failure
 
 
@@ -25,6 +26,10 @@ def decode_request(request: pb.SimulateFuturesRequest) -> SimulationRequest:
         seed=request.seed,
         policy=codec.decode_policy(request.policy),
         max_message_tokens=request.max_message_tokens,
+        published=(decode_published(request.published) if request.HasField("published") else None),
+        budget=codec.decode_budget(request.budget),
+        system_prompt_samples=request.system_prompt_samples,
+        proactive_samples=request.proactive_samples,
     )
 
 
@@ -39,6 +44,10 @@ def encode_request(request: SimulationRequest) -> pb.SimulateFuturesRequest:
         seed=request.seed,
         policy=codec.encode_policy(request.policy),
         max_message_tokens=request.max_message_tokens,
+        published=None if request.published is None else encode_published(request.published),
+        budget=codec.encode_budget(request.budget),
+        system_prompt_samples=request.system_prompt_samples,
+        proactive_samples=request.proactive_samples,
     )
 
 
@@ -61,6 +70,7 @@ def decode_future(response: pb.SimulateFuturesResponse) -> Future:
             messages=codec.decode_messages(response.future.messages),
             termination=codec.decode_termination(response.future.termination),
             policy=codec.decode_policy(response.future.policy),
+            persona=response.future.persona,
         )
     else:
         outcome = decode_failure(response.error)
@@ -81,6 +91,7 @@ def encode_future(future: Future) -> pb.SimulateFuturesResponse:
                 messages=codec.encode_messages(future.outcome.messages),
                 termination=codec.encode_termination(future.outcome.termination),
                 policy=codec.encode_policy(future.outcome.policy),
+                persona=future.outcome.persona,
             )
         )
     return response

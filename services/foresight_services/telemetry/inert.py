@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from foresight_services.core.ports import ModelRole, Stage
+from foresight_services.core.usage import ModelUsage
 
 
 class InertTelemetry:
@@ -14,6 +15,12 @@ class InertTelemetry:
         """Forget it."""
 
     def model_called(self, role: ModelRole, outcome: Literal["ok", "error"]) -> None:
+        """Forget it."""
+
+    def model_spent(self, role: ModelRole, usage: ModelUsage) -> None:
+        """Forget it."""
+
+    def job_spent(self, job: str, role: str, usage: ModelUsage) -> None:
         """Forget it."""
 
     def futures_in_flight(self, change: int) -> None:

@@ -1,7 +1,8 @@
 """Telemetry for Prometheus, and the endpoint that serves it.
 
 Labels are bounded: statuses are `ok`, `complete`, `partial` and the contract's error reasons;
-stages, roles, services, methods and codes are fixed sets.
+stages, roles, services, methods and codes are fixed sets; of training jobs, whose names are the
+callers', the first 64 have a label of their own and all others share `other`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from prometheus_client import (
 )
 
 from foresight_services.core.ports import ModelRole, Stage
+from foresight_services.core.usage import ModelUsage
 
 REWARD_BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60),
@@ -32,6 +34,12 @@ REWARD_BUCKETS: Final = (
 
 STAGE_BUCKETS: Final = (0.00001, 0.0001, *REWARD_BUCKETS)
 """Seconds from 10 µs, a turn of rules."""
+
+MOST_JOBS: Final = 64
+"""Training jobs with a label of their own."""
+
+OTHER_JOBS: Final = "other"
+"""The label that all further training jobs share."""
 
 
 class PrometheusTelemetry:
@@ -75,6 +83,7 @@ class PrometheusTelemetry:
             ["role", "outcome"],
             registry=self.registry,
         )
+        self._spending = SpendingCounters(self.registry)
         self._requests = Histogram(
             "foresight_request_seconds",
             "Time that a gRPC call took in the service, by its outcome.",
@@ -91,6 +100,14 @@ class PrometheusTelemetry:
         """Count a model call."""
         self._model_calls.labels(role, outcome).inc()
 
+    def model_spent(self, role: ModelRole, usage: ModelUsage) -> None:
+        """Add up what a call cost."""
+        self._spending.model_spent(role, usage)
+
+    def job_spent(self, job: str, role: str, usage: ModelUsage) -> None:
+        """Add up what a training job has spent."""
+        self._spending.job_spent(job, role, usage)
+
     def futures_in_flight(self, change: int) -> None:
         """Move the number of futures in flight."""
         self._futures_in_flight.inc(change)
@@ -106,6 +123,73 @@ class PrometheusTelemetry:
     def request_finished(self, service: str, method: str, code: str, seconds: float) -> None:
         """Observe a gRPC call."""
         self._requests.labels(service, method, code).observe(seconds)
+
+
+class SpendingCounters:
+    """What models cost: by role, and by training job."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._jobs: set[str] = set()
+        self._tokens = Counter(
+            "foresight_model_tokens",
+            "Tokens of models, by role; those read from a prefix cache are part of the prompt's.",
+            ["role", "kind"],
+            registry=registry,
+        )
+        self._dollars = Counter(
+            "foresight_model_dollars",
+            "Price of models' tokens in US dollars, by role.",
+            ["role"],
+            registry=registry,
+        )
+        self._retries = Counter(
+            "foresight_model_retries",
+            "Calls of models that repeated one that failed, by role.",
+            ["role"],
+            registry=registry,
+        )
+        self._hedges = Counter(
+            "foresight_model_hedges",
+            "Calls of models that raced a slow one, by role.",
+            ["role"],
+            registry=registry,
+        )
+        self._job_tokens = Counter(
+            "foresight_job_tokens",
+            "Tokens read and written for a training job, by role.",
+            ["training_job", "role"],
+            registry=registry,
+        )
+        self._job_dollars = Counter(
+            "foresight_job_dollars",
+            "Price of a training job's tokens in US dollars, by role.",
+            ["training_job", "role"],
+            registry=registry,
+        )
+
+    def model_spent(self, role: ModelRole, usage: ModelUsage) -> None:
+        """Add up what a call cost."""
+        self._tokens.labels(role, "prompt").inc(usage.prompt_tokens)
+        self._tokens.labels(role, "completion").inc(usage.completion_tokens)
+        # What most calls have none of is left out: each addition costs microseconds.
+        if usage.cached_tokens:
+            self._tokens.labels(role, "cached").inc(usage.cached_tokens)
+        if usage.dollars:
+            self._dollars.labels(role).inc(usage.dollars)
+        if usage.retries:
+            self._retries.labels(role).inc(usage.retries)
+        if usage.hedges:
+            self._hedges.labels(role).inc(usage.hedges)
+
+    def job_spent(self, job: str, role: str, usage: ModelUsage) -> None:
+        """Add up what a training job has spent."""
+        if job not in self._jobs:
+            if len(self._jobs) < MOST_JOBS:
+                self._jobs.add(job)
+            else:
+                job = OTHER_JOBS
+        self._job_tokens.labels(job, role).inc(usage.prompt_tokens + usage.completion_tokens)
+        self._job_dollars.labels(job, role).inc(usage.dollars)
 
 
 class MetricsEndpoint:

@@ -1,0 +1,1 @@
+"""Prompts that turn language models into the simulated user and into the policy."""
