@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from foresight_services.core.errors import NotFound, Reason
-from foresight_services.core.ports import ResolvedPolicy
+from foresight_services.core.ports import ChatModel, ResolvedPolicy
 from foresight_services.core.suggest import one_of
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.models.builtin import BuiltinModel
-from foresight_services.models.metered import MeteredModel
 
 
 class ConfiguredPolicies:
     """Policies whose weights do not change; implements the port `Policies`."""
 
-    def __init__(self, policies: Mapping[str, tuple[BuiltinModel, MeteredModel]]) -> None:
+    def __init__(self, policies: Mapping[str, tuple[BuiltinModel | None, ChatModel]]) -> None:
+        """Know `policies` by name: the rules, where rules are what plays, and the whole model."""
         self._policies = policies
 
     async def resolve(self, ref: PolicyRef, task: Task) -> ResolvedPolicy:
@@ -33,5 +33,6 @@ class ConfiguredPolicies:
                 metadata={"policy": ref.name, "version": str(ref.version)},
             )
         rules, model = self._policies[ref.name]
-        rules.check(ref.name, task)
+        if rules is not None:
+            rules.check(ref.name, task)
         return ResolvedPolicy(ref, model)

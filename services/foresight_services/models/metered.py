@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
+from foresight_services.core.errors import DomainError, Reason
 from foresight_services.core.ports import (
     ChatModel,
     ChatReply,
@@ -13,7 +15,8 @@ from foresight_services.core.ports import (
     Stage,
     Telemetry,
 )
-from foresight_services.core.usage import ModelUsage
+from foresight_services.core.usage import CallLedger, ModelUsage
+from foresight_services.models.pricing import Price
 
 STAGES: Final[dict[ModelRole, Stage]] = {
     "user": "user_turn",
@@ -25,24 +28,47 @@ STAGES: Final[dict[ModelRole, Stage]] = {
 class MeteredModel:
     """Decorates a `ChatModel` with telemetry and the request's ledger."""
 
-    def __init__(self, model: ChatModel, *, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        model: ChatModel,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        price: Price | None = None,
+    ) -> None:
+        """Measure `model`; without a `price` its tokens cost 0 dollars."""
         self._model = model
         self._clock = clock
         self._telemetry = telemetry
+        self._price = price
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """Return the reply; a failed call is counted, and in the ledger costs one call."""
+        """Return the reply; a failed call is counted, and in the ledger costs one call.
+
+        What decorators within write into the ledger, retries and hedges, belongs to this call.
+        """
         start = self._clock.now()
+        ledger = CallLedger(request.ledger)
+        calls = 0
         try:
-            reply = await self._model.complete(request)
-        except Exception:
+            reply = await self._model.complete(replace(request, ledger=ledger))
+            calls = 1
+        except Exception as error:
             self._telemetry.model_called(request.role, "error")
-            request.ledger.record(request.role, ModelUsage(calls=1))
+            # A call that the budget forbids is not made.
+            refused = isinstance(error, DomainError) and error.reason is Reason.BUDGET_EXHAUSTED
+            calls = 0 if refused else 1
             raise
+        else:
+            self._telemetry.model_called(request.role, "ok")
+            ledger.record(
+                request.role,
+                ModelUsage(0, reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens),
+            )
         finally:
             self._telemetry.stage_finished(STAGES[request.role], self._clock.now() - start)
-        self._telemetry.model_called(request.role, "ok")
-        request.ledger.record(
-            request.role, ModelUsage(1, reply.prompt_tokens, reply.completion_tokens)
-        )
+            dollars = 0.0 if self._price is None else self._price.of(ledger.noted)
+            if calls or dollars:
+                ledger.record(request.role, ModelUsage(calls, dollars=dollars))
+            self._telemetry.model_spent(request.role, ledger.noted)
         return reply
