@@ -82,6 +82,7 @@ def _future(future: Future) -> Document:
             for score in future.scores
         ],
         "termination": future.termination,
+        "persona": future.persona,
         "policy": (
             {"name": future.policy.name, "version": future.policy.version}
             if future.policy
@@ -116,7 +117,13 @@ def _usage(usage: Usage) -> Document:
                 "calls": model.calls,
                 "prompt_tokens": model.prompt_tokens,
                 "completion_tokens": model.completion_tokens,
+                "cached_tokens": model.cached_tokens,
+                "retries": model.retries,
+                "hedges": model.hedges,
+                "dollars": model.dollars,
             }
             for role, model in usage.models.items()
         },
+        "tokens": usage.tokens,
+        "dollars": usage.dollars,
     }

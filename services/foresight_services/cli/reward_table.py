@@ -8,7 +8,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from foresight import CandidateReward, Interval, Rewards, Usage
+from foresight import CandidateReward, Interval, ModelUsage, Rewards, Usage
 from foresight_services.cli.ranking import ranks
 from foresight_services.cli.terminal import one_line
 
@@ -87,9 +87,30 @@ def failure_lines(rewards: Rewards) -> list[str]:
 
 def cost_line(usage: Usage) -> str:
     """Return what the work cost."""
-    roles = "; ".join(
-        f"{role} {model.calls} calls, {model.prompt_tokens} + {model.completion_tokens} tokens"
-        for role, model in usage.models.items()
-    )
-    parts = [f"{usage.messages} messages simulated", roles, f"{usage.seconds:.2f} s"]
-    return "Cost: " + "; ".join(part for part in parts if part)
+    parts = [
+        f"{usage.messages} messages simulated",
+        *(_role_cost(role, model) for role, model in usage.models.items()),
+        f"{usage.seconds:.2f} s",
+    ]
+    if usage.dollars:
+        parts.append(_dollars(usage.dollars))
+    return "Cost: " + "; ".join(parts)
+
+
+def _role_cost(role: str, model: ModelUsage) -> str:
+    """Return what one role cost; what there was none of is left out."""
+    again = [
+        f"{count} {what}"
+        for count, what in ((model.retries, "retries"), (model.hedges, "hedges"))
+        if count
+    ]
+    calls = f"{role} {model.calls} calls" + (f" ({', '.join(again)})" if again else "")
+    cached = f" ({model.cached_tokens} cached)" if model.cached_tokens else ""
+    return f"{calls}, {model.prompt_tokens}{cached} + {model.completion_tokens} tokens"
+
+
+def _dollars(amount: float) -> str:
+    """Return US dollars: to the cent, below one dollar to a hundredth of it."""
+    if amount < 0.0001:
+        return "less than $0.0001"
+    return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"

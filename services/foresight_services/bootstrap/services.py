@@ -1,4 +1,4 @@
-"""The composition root: from a configuration to running services. Nothing else connects adapters.
+"""From a configuration to running services.
 
 `all` puts the three services into one process with direct calls between them; `reward`,
 `simulator` and `evaluator` are one service each, the reward service calling the other two.
@@ -19,24 +19,26 @@ from foresight.v1 import evaluator_service_pb2_grpc as evaluator_pb_grpc
 from foresight.v1 import policy_service_pb2_grpc as policy_pb_grpc
 from foresight.v1 import reward_service_pb2_grpc as reward_pb_grpc
 from foresight.v1 import simulator_service_pb2_grpc as simulator_pb_grpc
-from foresight_services.config import Config, ServiceConfig
+from foresight_services.bootstrap.models import Models
+from foresight_services.config import BuiltinModelConfig, Config, ServiceConfig
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.evaluation import Evaluation
+from foresight_services.core.policies import PolicyRegistry
+from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
 from foresight_services.core.reward import Rewards
 from foresight_services.core.simulation import Simulation
 from foresight_services.evaluator.remote import RemoteEvaluator
 from foresight_services.evaluator.servicer import EvaluatorServicer
 from foresight_services.metrics.catalog import Catalog
-from foresight_services.models.builtin import BuiltinModel
-from foresight_services.models.directory import ConfiguredPolicies
-from foresight_services.models.metered import MeteredModel
-from foresight_services.reward.servicer import PolicyServicer, RewardServicer
+from foresight_services.reward.policy_servicer import PolicyServicer
+from foresight_services.reward.servicer import RewardServicer
 from foresight_services.rpc.channel import Peer, open_peer, read_tls
 from foresight_services.rpc.server import Registration, Server, wait_until_serving
 from foresight_services.simulator.remote import RemoteSimulator
 from foresight_services.simulator.servicer import SimulatorServicer
 from foresight_services.tasks.presets import load_presets
+from foresight_services.telemetry.inert import InertTelemetry
 from foresight_services.telemetry.prometheus import MetricsEndpoint, PrometheusTelemetry
 from foresight_services.worlds.goals import WorldGoals
 from foresight_services.worlds.registry import make_worlds
@@ -78,7 +80,10 @@ def check(config: Config) -> None:
     Raises:
         InvalidInput: where a file cannot be used.
     """
-    _worlds(config)
+    models = build_models(config, MonotonicClock(), InertTelemetry())
+    models.user(models.personas())
+    models.judge()
+    models.policies()
     if config.services.tls is not None:
         read_tls(config.services.tls)
 
@@ -104,7 +109,9 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
             )
             for peer in peers:
                 stack.push_async_callback(peer.channel.close)
-        registrations = tuple(_registrations(config, what, peers, clock, telemetry))
+        models = build_models(config, clock, telemetry)
+        stack.push_async_callback(models.aclose)
+        registrations = tuple(_registrations(config, what, peers, models, clock, telemetry))
         server = Server(
             registrations, config=config, clock=clock, observe=telemetry.request_finished
         )
@@ -124,6 +131,7 @@ def _registrations(
     config: Config,
     what: ServiceName,
     peers: tuple[Peer, ...],
+    models: Models,
     clock: Clock,
     telemetry: Telemetry,
 ) -> Iterator[Registration]:
@@ -133,17 +141,18 @@ def _registrations(
         simulator = RemoteSimulator(peers[0], clock)
         evaluator = RemoteEvaluator(peers[1], clock)
     if what in ("all", "simulator"):
-        simulator = build_simulator(config, clock, telemetry)
+        simulator = build_simulator(config, clock, telemetry, models)
         simulator_servicer = SimulatorServicer(simulator, clock)
         yield _register("SimulatorService", simulator_pb_grpc, simulator_servicer)
     if what in ("all", "evaluator"):
-        evaluator = build_evaluator(config, clock, telemetry)
+        evaluator = build_evaluator(config, clock, telemetry, models)
         evaluator_servicer = EvaluatorServicer(evaluator, clock)
         yield _register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer)
     if simulator is not None and evaluator is not None:
-        rewards = build_rewards(config, simulator, evaluator, clock, telemetry)
+        policies = build_policies()
+        rewards = build_rewards(config, simulator, evaluator, clock, telemetry, policies)
         yield _register("RewardService", reward_pb_grpc, RewardServicer(rewards, clock))
-        yield _register("PolicyService", policy_pb_grpc, PolicyServicer())
+        yield _register("PolicyService", policy_pb_grpc, PolicyServicer(policies))
 
 
 def _register(name: str, module: ModuleType, servicer: object) -> Registration:
@@ -151,13 +160,24 @@ def _register(name: str, module: ModuleType, servicer: object) -> Registration:
     return Registration(f"foresight.v1.{name}", partial(add, servicer))
 
 
+def build_policies() -> PolicyRegistry:
+    """Return an empty registry of published policies, kept by this process."""
+    return PolicyRegistry(store=MemoryPolicyStore(), now_ns=time.time_ns)
+
+
 def build_rewards(
-    config: Config, simulator: Simulator, evaluator: Evaluator, clock: Clock, telemetry: Telemetry
+    config: Config,
+    simulator: Simulator,
+    evaluator: Evaluator,
+    clock: Clock,
+    telemetry: Telemetry,
+    policies: PolicyRegistry | None = None,
 ) -> Rewards:
     """Return the main use case over any simulator and evaluator."""
     return Rewards(
         simulator=simulator,
         evaluator=evaluator,
+        policies=policies or build_policies(),
         presets=load_presets(),
         clock=clock,
         telemetry=telemetry,
@@ -165,29 +185,39 @@ def build_rewards(
     )
 
 
-def build_simulator(config: Config, clock: Clock, telemetry: Telemetry) -> Simulation:
+def build_models(config: Config, clock: Clock, telemetry: Telemetry) -> Models:
+    """Return the models of this process, not yet connected to anything."""
+    return Models(config, _worlds(config), clock, telemetry)
+
+
+def build_simulator(
+    config: Config, clock: Clock, telemetry: Telemetry, models: Models | None = None
+) -> Simulation:
     """Return the simulator of this process."""
-    worlds = _worlds(config)
-    rules = {name: BuiltinModel(worlds, skill=model.skill) for name, model in config.models.items()}
-    metered = {
-        name: MeteredModel(model, clock=clock, telemetry=telemetry) for name, model in rules.items()
-    }
+    models = models or build_models(config, clock, telemetry)
+    ruled = all(isinstance(model, BuiltinModelConfig) for model in config.models.values())
+    most = MOST_RULED_FUTURES if ruled else config.simulator.max_futures
+    personas = models.personas()
     return Simulation(
-        user=metered[config.roles.user],
-        policies=ConfiguredPolicies({name: (rules[name], metered[name]) for name in rules}),
-        goals=WorldGoals(worlds, world_required=True),
+        user=models.user(personas),
+        policies=models.policies(),
+        published=models.published(),
+        goals=WorldGoals(_worlds(config), world_required=personas is None),
         clock=clock,
         telemetry=telemetry,
         termination_signal=config.simulator.termination_signal,
-        max_futures=min(config.simulator.max_futures, MOST_RULED_FUTURES),
+        max_futures=min(config.simulator.max_futures, most),
+        personas=personas,
+        on_context_exhausted=config.simulator.on_context_exhausted,
     )
 
 
-def build_evaluator(config: Config, clock: Clock, telemetry: Telemetry) -> Evaluation:
+def build_evaluator(
+    config: Config, clock: Clock, telemetry: Telemetry, models: Models | None = None
+) -> Evaluation:
     """Return the evaluator of this process."""
-    rules = BuiltinModel(_worlds(config), skill=config.models[config.roles.judge].skill)
-    judge = MeteredModel(rules, clock=clock, telemetry=telemetry)
-    return Evaluation(catalog=Catalog(judge=judge), clock=clock)
+    models = models or build_models(config, clock, telemetry)
+    return Evaluation(catalog=Catalog(judge=models.judge()), clock=clock)
 
 
 def _worlds(config: Config) -> Mapping[str, World]:

@@ -1,0 +1,33 @@
+"""The composition root: from a configuration to running services. Nothing else connects adapters.
+
+`services` makes services and servers, `models` dresses models in their decorators, `backends` makes
+what they ask.
+"""
+
+from foresight_services.bootstrap.models import Models
+from foresight_services.bootstrap.services import (
+    MOST_RULED_FUTURES,
+    MonotonicClock,
+    RunningService,
+    ServiceName,
+    build_evaluator,
+    build_policies,
+    build_rewards,
+    build_simulator,
+    check,
+    running,
+)
+
+__all__ = [
+    "MOST_RULED_FUTURES",
+    "Models",
+    "MonotonicClock",
+    "RunningService",
+    "ServiceName",
+    "build_evaluator",
+    "build_policies",
+    "build_rewards",
+    "build_simulator",
+    "check",
+    "running",
+]

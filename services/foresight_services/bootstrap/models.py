@@ -1,0 +1,258 @@
+"""The models of a process: each built once from the configuration, with all its decorators.
+
+From the outside in: role prompt (renders and parses), meter, retries, hedging, budget, breaker,
+limits, backend. Breaker and limits belong to a place, the server or engine that is asked, and so
+do the retries' budget and the hedges' memory to a name: every version of a policy at one place
+shares its gates.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from foresight_services.bootstrap.backends import Backend, Backends
+from foresight_services.config import BuiltinModelConfig, Config
+from foresight_services.config.models import ServedModelConfig
+from foresight_services.core.errors import InvalidInput, Violation
+from foresight_services.core.ports import ChatModel, Clock, ModelRole, Telemetry
+from foresight_services.core.suggest import one_of
+from foresight_services.core.task import PolicyRef
+from foresight_services.metrics.prompted_judge import (
+    JUDGE_PROMPTS,
+    PromptedJudge,
+    PromptedJudgeSettings,
+    load_judge_prompts,
+)
+from foresight_services.models.adaptive_limit import AdaptiveSettings
+from foresight_services.models.breaker import BreakerModel, BreakerSettings
+from foresight_services.models.budgeted import BudgetedModel
+from foresight_services.models.builtin import BuiltinModel
+from foresight_services.models.directory import ConfiguredPolicies
+from foresight_services.models.gated import Gate, GatedModel
+from foresight_services.models.hedging import HedgedModel, HedgeSettings
+from foresight_services.models.limits import LimitedModel, LimitSettings
+from foresight_services.models.metered import MeteredModel
+from foresight_services.models.pricing import Price, load_prices
+from foresight_services.models.published import Openers, SharedPublishedModels
+from foresight_services.models.retrying import RetryingModel, RetrySettings
+from foresight_services.simulator.prompting.personas import PersonaBook
+from foresight_services.simulator.prompting.policy import (
+    POLICY_PROMPTS,
+    PromptedPolicy,
+    PromptedPolicySettings,
+    load_policy_prompts,
+)
+from foresight_services.simulator.prompting.user import (
+    USER_PROMPTS,
+    PromptedUser,
+    PromptedUserSettings,
+    load_user_prompts,
+)
+from foresight_services.worlds.world import World
+
+
+class Models:
+    """Everything of a process that can be spoken with. Close it with `aclose`."""
+
+    def __init__(
+        self, config: Config, worlds: Mapping[str, World], clock: Clock, telemetry: Telemetry
+    ) -> None:
+        """Prepare the models of `config`; backends connect when they are first asked.
+
+        Raises:
+            InvalidInput: where a prompt's file or a key's variable cannot be used.
+        """
+        self._config = config
+        self._worlds = worlds
+        self._clock = clock
+        self._telemetry = telemetry
+        self._backends = Backends(clock)
+        self._gates: dict[str, tuple[Gate, Gate]] = {}
+        self._prompts = _prompt_files(config)
+        prices = {name: Price(p.input, p.output, p.cached) for name, p in config.prices.items()}
+        self._prices = load_prices().overridden(prices)
+        self._published: SharedPublishedModels | None = None
+
+    def personas(self) -> PersonaBook | None:
+        """Return the personas of the simulated user; rules have none."""
+        if isinstance(self._config.models[self._config.roles.user], BuiltinModelConfig):
+            return None
+        path = self._config.simulator.personas_path
+        return PersonaBook(Path(path) if path else None)
+
+    def user(self, personas: PersonaBook | None) -> ChatModel:
+        """Return the user simulator."""
+        name = self._config.roles.user
+        model = self._dressed(name, self._backend(name, "user"))
+        settings = self._config.models[name]
+        if isinstance(settings, BuiltinModelConfig) or personas is None:
+            return model
+        return PromptedUser(
+            model,
+            settings=PromptedUserSettings(
+                termination_signal=self._config.simulator.termination_signal,
+                schema=settings.structured,
+                system_role=settings.system_role,
+            ),
+            prompts=load_user_prompts(self._prompts["user"]),
+            personas=personas,
+        )
+
+    def judge(self) -> ChatModel:
+        """Return the judge."""
+        name = self._config.roles.judge
+        model = self._dressed(name, self._backend(name, "judge"))
+        settings = self._config.models[name]
+        if isinstance(settings, BuiltinModelConfig):
+            return model
+        return PromptedJudge(
+            model,
+            settings=PromptedJudgeSettings(
+                schema=settings.structured, system_role=settings.system_role
+            ),
+            prompts=load_judge_prompts(self._prompts["judge"]),
+        )
+
+    def policies(self) -> ConfiguredPolicies:
+        """Return every configured model as a policy."""
+        return ConfiguredPolicies(
+            {
+                name: (backend.rules, self._policy(name, backend.model, backend.place))
+                for name in self._config.models
+                for backend in (self._backend(name, "policy"),)
+            }
+        )
+
+    def published(self) -> SharedPublishedModels:
+        """Return what opens published versions of policies."""
+        simulator = self._config.simulator
+        openers: dict[str, Openers] = {
+            name: self._backends.openers(
+                name,
+                model,
+                decorate=partial(self._policy, name),
+                load_timeout_seconds=simulator.lora_load_timeout_seconds,
+            )
+            for name, model in self._config.models.items()
+        }
+        self._published = SharedPublishedModels(
+            openers, default=PolicyRef().name, max_idle=simulator.max_idle_policies
+        )
+        return self._published
+
+    async def aclose(self) -> None:
+        """Close versions, then adapters, then backends."""
+        if self._published is not None:
+            await self._published.aclose()
+        await self._backends.aclose()
+
+    def _policy(self, name: str, backend: ChatModel, place: str) -> ChatModel:
+        """Return `backend` at `place`, prompted and guarded as the policy called `name`."""
+        settings = self._config.models[name]
+        model = self._dressed(name, Backend(backend, place))
+        if isinstance(settings, BuiltinModelConfig):
+            return model
+        return PromptedPolicy(
+            model,
+            settings=PromptedPolicySettings(system_role=settings.system_role),
+            prompts=load_policy_prompts(self._prompts["policy"]),
+        )
+
+    def _backend(self, name: str, role: ModelRole) -> Backend:
+        settings = self._config.models[name]
+        if isinstance(settings, BuiltinModelConfig):
+            rules = BuiltinModel(self._worlds, skill=settings.skill if role == "policy" else "")
+            return Backend(rules, name, rules)
+        return self._backends.get(name, settings)
+
+    def _dressed(self, name: str, backend: Backend) -> ChatModel:
+        """Return `backend` with everything between it and its role's prompt."""
+        settings = self._config.models[name]
+        price = self._price(name)
+        model = backend.model
+        if isinstance(settings, ServedModelConfig):
+            breaker, limits = self._gates_of(name, settings, backend)
+            model = GatedModel(GatedModel(model, limits), breaker)
+            model = BudgetedModel(model, price=price)
+            if settings.hedging is not None:
+                hedging = HedgeSettings(
+                    quantile=settings.hedging.quantile, max_share=settings.hedging.max_share
+                )
+                model = HedgedModel(model, settings=hedging, clock=self._clock)
+            retries = RetrySettings(
+                base_seconds=settings.retries.base_seconds,
+                cap_seconds=settings.retries.cap_seconds,
+                retries_per_request=settings.retries.per_request,
+                budget_share=settings.retries.budget_share,
+            )
+            # Jitter must differ between processes, or they would all come back at once.
+            model = RetryingModel(
+                model, settings=retries, clock=self._clock, rng=random.SystemRandom()
+            )
+        else:
+            model = BudgetedModel(model, price=price)
+        return MeteredModel(model, clock=self._clock, telemetry=self._telemetry, price=price)
+
+    def _gates_of(
+        self, name: str, settings: ServedModelConfig, backend: Backend
+    ) -> tuple[Gate, Gate]:
+        """Return breaker and limits of the backend's place, by the settings that came first."""
+        if backend.place not in self._gates:
+            limits, breaker = settings.limits, settings.breaker
+            self._gates[backend.place] = (
+                BreakerModel(
+                    backend.model,
+                    name=name,
+                    settings=BreakerSettings(
+                        failure_share=breaker.failure_share,
+                        min_calls=breaker.min_calls,
+                        window_seconds=breaker.window_seconds,
+                        open_seconds=breaker.open_seconds,
+                    ),
+                    clock=self._clock,
+                ),
+                LimitedModel(
+                    backend.model,
+                    name=name,
+                    settings=LimitSettings(
+                        max_concurrency=limits.max_concurrency,
+                        requests_per_minute=limits.requests_per_minute,
+                        tokens_per_minute=limits.tokens_per_minute,
+                        adaptive=AdaptiveSettings() if limits.adaptive else None,
+                    ),
+                    clock=self._clock,
+                ),
+            )
+        return self._gates[backend.place]
+
+    def _price(self, name: str) -> Price | None:
+        settings = self._config.models[name]
+        if not isinstance(settings, ServedModelConfig):
+            return None
+        if settings.price is not None:
+            return Price(settings.price.input, settings.price.output, settings.price.cached)
+        return self._prices.find(settings.model) if settings.backend == "litellm" else None
+
+
+def _prompt_files(config: Config) -> Mapping[ModelRole, Mapping[str, Path]]:
+    """Return the files that replace prompts, by the role whose prompts they are."""
+    parts: dict[ModelRole, set[str]] = {
+        "user": {spec.name for spec in USER_PROMPTS},
+        "policy": {spec.name for spec in POLICY_PROMPTS},
+        "judge": {spec.name for spec in JUDGE_PROMPTS},
+    }
+    known = set().union(*parts.values())
+    unknown = [
+        Violation(f"prompts.{name}", one_of(name, known))
+        for name in config.prompts
+        if name not in known
+    ]
+    if unknown:
+        raise InvalidInput(tuple(unknown))
+    return {
+        role: {name: Path(path) for name, path in config.prompts.items() if name in names}
+        for role, names in parts.items()
+    }
