@@ -1,9 +1,10 @@
-"""What every `ChatModel` promises: rules of every world and role, their metering, and the fake."""
+"""What every `ChatModel` promises: rules, their metering, servers' models, and the fake."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -13,9 +14,12 @@ from foresight_services.core.ports import ChatModel, ChatReply, ChatRequest, Mod
 from foresight_services.core.task import Task
 from foresight_services.core.usage import Ledger
 from foresight_services.models.builtin import BuiltinModel
+from foresight_services.models.litellm import LiteLLMModel, LiteLLMSettings
 from foresight_services.models.metered import MeteredModel
+from foresight_services.models.openai import OpenAIModel, OpenAISettings
 from foresight_services.worlds.registry import make_worlds
 from tests.fakes.chat import ScriptedChat
+from tests.fakes.openai_server import openai_server
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.virtual_time import LoopClock
 
@@ -47,10 +51,28 @@ MODELS: dict[str, Callable[[], ChatModel]] = {
 Case = tuple[Callable[[], ChatModel], ChatRequest]
 
 
-@pytest.fixture(params=MODELS)
-def make(request: pytest.FixtureRequest) -> Callable[[], ChatModel]:
+@pytest.fixture(params=[*MODELS, "openai", "litellm"])
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], ChatModel]]:
     """Make a fresh model of one kind."""
-    return MODELS[request.param]
+    async with AsyncExitStack() as stack:
+        if request.param in MODELS:
+            yield MODELS[request.param]
+            return
+        server = await stack.enter_async_context(openai_server())
+
+        def served() -> ChatModel:
+            model: OpenAIModel | LiteLLMModel
+            if request.param == "openai":
+                settings = OpenAISettings("served", server.base_url, "tiny", None, temperature=0.8)
+                model = OpenAIModel(settings, clock=LoopClock())
+            else:
+                name, base = "hosted_vllm/tiny", server.base_url
+                hosted = LiteLLMSettings("served", name, api_base=base, temperature=0.8)
+                model = LiteLLMModel(hosted, clock=LoopClock())
+            stack.push_async_callback(model.aclose)
+            return model
+
+        yield served
 
 
 @pytest.fixture(params=[(world, role) for world in GOALS for role in ROLES], ids="-".join)

@@ -62,7 +62,8 @@ def timeless(scores: ConversationScores) -> ConversationScores:
 def judged(item: EvaluationItem, ledger: Ledger) -> float:
     """Score by everything that is known of a conversation."""
     rng = random.Random(repr(item))
-    ledger.record("judge", ModelUsage(1, rng.randrange(2**40), rng.randrange(2**40)))
+    a, b, c, d, e, f = (rng.randrange(2**40) for _ in range(6))
+    ledger.record("judge", ModelUsage(a, b, c, d, e, f, dollars=rng.random()))
     if rng.random() < 0.2:
         raise Upstream(Reason.METRIC_FAILED, "kein Urteil — 🙂", metadata={"metric": "judged"})
     return rng.random()

@@ -17,6 +17,8 @@ from foresight_services.core.future import (
     Termination,
 )
 from foresight_services.core.objective import MetricSpec, Objective
+from foresight_services.core.policies import PolicyRegistry
+from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Evaluator, Simulator
 from foresight_services.core.request import RewardQuery
 from foresight_services.core.reward import Rewards
@@ -88,6 +90,7 @@ def make_rewards(
     *metrics: StubMetric,
     evaluator: Evaluator | None = None,
     telemetry: RecordingTelemetry | None = None,
+    policies: PolicyRegistry | None = None,
     presets: Mapping[str, Preset] | None = None,
     margin: float = 1.0,
 ) -> Rewards:
@@ -96,6 +99,7 @@ def make_rewards(
     return Rewards(
         simulator=simulator,
         evaluator=evaluator or Evaluation(catalog=catalog, clock=LoopClock()),
+        policies=policies or PolicyRegistry(store=MemoryPolicyStore(), now_ns=lambda: 0),
         presets=presets or {},
         clock=LoopClock(),
         telemetry=telemetry or RecordingTelemetry(),

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Literal
 
 from foresight_services.core.ports import ModelRole, Stage
+from foresight_services.core.usage import ModelUsage
 
 
 class RecordingTelemetry:
@@ -14,6 +15,8 @@ class RecordingTelemetry:
     def __init__(self) -> None:
         self.stages: list[tuple[Stage, float]] = []
         self.calls: Counter[tuple[str, str]] = Counter()
+        self.spent: dict[str, ModelUsage] = {}
+        self.jobs: dict[tuple[str, str], ModelUsage] = {}
         self.futures: Counter[str] = Counter()
         self.rewards: list[tuple[str, float]] = []
         self.in_flight = 0
@@ -26,6 +29,14 @@ class RecordingTelemetry:
     def model_called(self, role: ModelRole, outcome: Literal["ok", "error"]) -> None:
         """Count it."""
         self.calls[role, outcome] += 1
+
+    def model_spent(self, role: ModelRole, usage: ModelUsage) -> None:
+        """Add it up by role."""
+        self.spent[role] = self.spent.get(role, ModelUsage()) + usage
+
+    def job_spent(self, job: str, role: str, usage: ModelUsage) -> None:
+        """Add it up by job and role."""
+        self.jobs[job, role] = self.jobs.get((job, role), ModelUsage()) + usage
 
     def futures_in_flight(self, change: int) -> None:
         """Follow it."""

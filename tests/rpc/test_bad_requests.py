@@ -82,6 +82,26 @@ CASES = [
         game(candidates=["é" * (MIB // 2) + "x"]),
         {"candidates[0]": "is 1048577 bytes long; at most 1048576"},
     ),
+    # Budget and account
+    Case(
+        "negative budget",
+        game(budget=conversation_pb2.Budget(max_tokens=-1, max_dollars=-0.5)),
+        {
+            "budget.max_tokens": "is -1; must not be negative",
+            "budget.max_dollars": "is -0.5; must be a finite number that is not negative",
+        },
+    ),
+    Case(
+        "budget that is no number",
+        game(budget=conversation_pb2.Budget(max_dollars=math.nan)),
+        {"budget.max_dollars": "is nan; must be a finite number"},
+    ),
+    Case(
+        "endless budget",
+        game(budget=conversation_pb2.Budget(max_dollars=math.inf)),
+        {"budget.max_dollars": "is inf; must be a finite number"},
+    ),
+    Case("long job", game(job="x" * 129), {"job": "has 129 characters; at most 128"}),
     # Prefix
     Case("no prefix", game(prefix=[]), {"prefix": "must end with the user message to answer"}),
     Case(

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from foresight.v1 import policy_service_pb2 as policy_pb
-from foresight.v1 import policy_service_pb2_grpc as policy_grpc
 from foresight.v1 import reward_service_pb2 as pb
 from foresight.v1 import reward_service_pb2_grpc as pb_grpc
 from foresight.v1 import simulator_service_pb2 as simulator_pb
@@ -46,22 +44,6 @@ async def test_reflection_lists_the_services() -> None:
             "SampleMessages",
             lambda c: simulator_grpc.SimulatorServiceStub(c).SampleMessages(
                 simulator_pb.SampleMessagesRequest()
-            ),
-        ),
-        (
-            "PublishPolicy",
-            lambda c: policy_grpc.PolicyServiceStub(c).PublishPolicy(
-                policy_pb.PublishPolicyRequest()
-            ),
-        ),
-        (
-            "GetPolicy",
-            lambda c: policy_grpc.PolicyServiceStub(c).GetPolicy(policy_pb.GetPolicyRequest()),
-        ),
-        (
-            "ListPolicies",
-            lambda c: policy_grpc.PolicyServiceStub(c).ListPolicies(
-                policy_pb.ListPoliciesRequest()
             ),
         ),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from foresight_services.bootstrap import check
-from foresight_services.config import Config, load_config, parse_config
+from foresight_services.config import BuiltinModelConfig, Config, load_config, parse_config
 from foresight_services.core.errors import InvalidInput
 
 FULL = """
@@ -37,8 +37,8 @@ services:
 
 def test_every_field_can_be_set() -> None:
     config = parse_config(FULL)
-    assert config.models["policy"].skill == "asker"
-    assert config.models["another"].skill == "focused"
+    assert config.models["policy"] == BuiltinModelConfig(backend="builtin", skill="asker")
+    assert config.models["another"] == BuiltinModelConfig(backend="builtin", skill="focused")
     assert config.worlds.twenty_questions.error_rate == 0.1
     assert config.simulator.termination_signal == "<END>"
     assert config.simulator.max_futures == 5
@@ -79,7 +79,10 @@ REFUSED = {
         "service: {}",
         {"service": "unknown key; did you mean 'services'? (known: models,"},
     ),
-    "section like none": ("xyz: {}", {"xyz": "unknown key (known: models, roles, services,"}),
+    "section like none": (
+        "xyz: {}",
+        {"xyz": "unknown key (known: models, prices, prompts, roles,"},
+    ),
     "key of a service": (
         'services: {reward: {listen: "127.0.0.1:1", metrics: null, listens: 1}}',
         {"services.reward.listens": "did you mean 'listen'? (known: listen, metrics, target)"},
@@ -129,20 +132,20 @@ REFUSED = {
     ),
     "text for a section": (
         "simulator: fast",
-        {"simulator": "must be a mapping (known keys: max_futures, termination_signal)"},
+        {"simulator": "must be a mapping (known keys: lora_load_timeout_seconds,"},
     ),
-    "list for a file": ("[1, 2]", {"(file)": "must be a mapping (known keys: models, roles,"}),
+    "list for a file": ("[1, 2]", {"(file)": "must be a mapping (known keys: models, prices,"}),
     "model that is a text": (
         "models: {policy: builtin}",
-        {"models.policy": "must be a mapping (known keys: backend, skill)"},
+        {"models.policy": "must be a mapping that names its `backend`"},
     ),
     "unknown backend": (
         "models: {policy: {backend: gpt}}",
-        {"models.policy.backend": "input should be 'builtin'"},
+        {"models.policy.backend": "unknown 'gpt' (known: builtin, litellm,"},
     ),
     "model without a backend": (
         "models: {policy: {skill: asker}}",
-        {"models.policy.backend": "field required"},
+        {"models.policy.backend": "is missing (known: builtin,"},
     ),
     "no models": ("models: {}", {"models": "at least 1 item"}),
     "service without a metrics address": (

@@ -10,9 +10,11 @@ import foresight.errors
 
 EXPORTS = [
     "AsyncClient",
+    "BudgetExhaustedError",
     "CandidateEvent",
     "CandidateReward",
     "Client",
+    "ContextExhaustedError",
     "ContradictoryPrefixError",
     "DeadlineExceededError",
     "ForesightError",
@@ -29,18 +31,22 @@ EXPORTS = [
     "MetricScore",
     "MetricSummary",
     "ModelFailedError",
+    "ModelRejectedError",
     "ModelUsage",
     "NotImplementedByServerError",
     "PolicyVersion",
+    "PublishedPolicy",
     "Request",
     "RewardEvent",
     "Rewards",
     "ServiceUnavailableError",
+    "StalePolicyError",
     "Tls",
     "TooFewFuturesError",
     "UnauthenticatedError",
     "UnknownPolicyError",
     "Usage",
+    "UserDriftedError",
     "ValueRange",
     "Violation",
     "build_request",
@@ -74,7 +80,7 @@ def test_both_clients_have_one_surface():
     def surface(cls):
         return {
             name: list(inspect.signature(value).parameters)
-            for name, value in vars(cls).items()
+            for name, value in inspect.getmembers(cls, inspect.isfunction)
             if not name.startswith("_")
         }
 

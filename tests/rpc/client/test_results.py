@@ -43,7 +43,19 @@ ANSWER = {
     "objective_range": {"min": -0.5, "max": 1},
     "usage": {
         "messages": 12,
-        "models": [{"role": "user", "calls": 6, "prompt_tokens": 9, "completion_tokens": 3}],
+        "models": [
+            {"role": "user", "calls": 6, "prompt_tokens": 9, "completion_tokens": 3},
+            {
+                "role": "judge",
+                "calls": 5,
+                "prompt_tokens": 80,
+                "completion_tokens": 7,
+                "cached_tokens": 64,
+                "retries": 2,
+                "hedges": 1,
+                "dollars": 0.25,
+            },
+        ],
         "wall_time": "2.5s",
     },
     "results": [
@@ -119,7 +131,9 @@ async def test_the_whole_request(rewards):
         MetricInfo("token_amount", "3", None),
     )
     assert rewards.objective_range == ValueRange(-0.5, 1.0)
-    assert rewards.usage == Usage(12, {"user": ModelUsage(6, 9, 3)}, 2.5)
+    judge = ModelUsage(5, 80, 7, cached_tokens=64, retries=2, hedges=1, dollars=0.25)
+    assert rewards.usage == Usage(12, {"user": ModelUsage(6, 9, 3), "judge": judge}, 2.5)
+    assert (rewards.usage.tokens, rewards.usage.dollars) == (99, 0.25)
 
 
 async def test_a_complete_candidate(rewards):

@@ -93,6 +93,19 @@ def test_cost(rewards):
     )
 
 
+def test_a_cost_with_cached_tokens_repeated_calls_and_a_price():
+    judge = ModelUsage(9, 80, 7, cached_tokens=64, retries=2, hedges=1, dollars=0.0123)
+    usage = ClientUsage(5, {"user": ModelUsage(3, 40, 12, retries=1), "judge": judge}, 1.25)
+    assert cost_line(usage) == (
+        "Cost: 5 messages simulated; user 3 calls (1 retries), 40 + 12 tokens; "
+        "judge 9 calls (2 retries, 1 hedges), 80 (64 cached) + 7 tokens; 1.25 s; $0.0123"
+    )
+    dear = ClientUsage(0, {"user": ModelUsage(1, 1, 1, dollars=12.3456)}, 0.0)
+    assert cost_line(dear).endswith("; $12.35")
+    cheap = ClientUsage(0, {"user": ModelUsage(1, 1, 1, dollars=0.00001)}, 0.0)
+    assert cost_line(cheap).endswith("; less than $0.0001")
+
+
 def test_document(rewards):
     document = json.loads(json.dumps(rewards_document(["a", "b", "c"], rewards), allow_nan=False))
     assert document["best"] == [0]
@@ -102,4 +115,13 @@ def test_document(rewards):
     assert failed["error"]["reason"] == "TOO_FEW_FUTURES"
     assert failed["error"]["code"] == "UNAVAILABLE"
     assert failed["interval"] is None
-    assert document["usage"]["models"]["user"]["completion_tokens"] == 12
+    assert document["usage"]["models"]["user"] == {
+        "calls": 3,
+        "prompt_tokens": 40,
+        "completion_tokens": 12,
+        "cached_tokens": 0,
+        "retries": 0,
+        "hedges": 0,
+        "dollars": 0.0,
+    }
+    assert (document["usage"]["tokens"], document["usage"]["dollars"]) == (63, 0.0)

@@ -7,11 +7,12 @@ import asyncio
 import pytest
 
 from foresight_services.core.conversation import Message
-from foresight_services.core.errors import Reason, Upstream
+from foresight_services.core.errors import LimitReached, Reason, Upstream
 from foresight_services.core.ports import ChatReply, ChatRequest, ModelRole
 from foresight_services.core.task import Task
 from foresight_services.core.usage import Ledger, ModelUsage
 from foresight_services.models.metered import MeteredModel
+from foresight_services.models.pricing import Price
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.virtual_time import LoopClock
 
@@ -73,3 +74,35 @@ async def test_a_cancelled_call_is_timed_and_is_neither_ok_nor_an_error(clock: L
     assert observed == "user_turn"
     assert seconds == pytest.approx(1)
     assert telemetry.calls == {}
+
+
+class Troubled:
+    """Answers after a retry and a hedge, which it writes down as the decorators do."""
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        request.ledger.record(request.role, ModelUsage(calls=1, retries=1))
+        request.ledger.record(request.role, ModelUsage(calls=1, hedges=1))
+        request.ledger.record(request.role, ModelUsage(prompt_tokens=10, completion_tokens=1))
+        return ChatReply("hello", 1000, 100, cached_tokens=400)
+
+
+async def test_cached_tokens_dollars_retries_and_hedges_are_written_down_and_told() -> None:
+    telemetry, request = RecordingTelemetry(), ask("judge")
+    # What was there before is not this call's.
+    request.ledger.record("judge", ModelUsage(1, 7, 7))
+    price = Price(1_000_000.0, 2_000_000.0, 500_000.0)
+    model = MeteredModel(Troubled(), clock=LoopClock(), telemetry=telemetry, price=price)
+    await model.complete(request)
+    cost = ModelUsage(3, 1010, 101, 400, 1, 1, 610 + 200 + 202)
+    assert telemetry.spent == {"judge": cost}
+    usage = request.ledger.usage(messages=0, seconds=0.0)
+    assert dict(usage.models) == {"judge": ModelUsage(1, 7, 7) + cost}
+
+
+async def test_a_call_that_the_budget_forbids_is_no_call(clock: LoopClock) -> None:
+    telemetry, request = RecordingTelemetry(), ask("user")
+    refusal = LimitReached(Reason.BUDGET_EXHAUSTED, "too dear")
+    model = MeteredModel(Model(refusal), clock=clock, telemetry=telemetry)
+    with pytest.raises(LimitReached):
+        await model.complete(request)
+    assert dict(request.ledger.usage(messages=0, seconds=0.0).models) == {}
