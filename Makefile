@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The generator needs an older protobuf than the services run on, so it has its own environment.
 PROTO_VENV := $(VENV)-proto
+# vLLM pins half the world, a CPU build of torch among it, so it has its own environment too.
+VLLM_VENV := $(VENV)-vllm
 INSTALL := -m pip --disable-pip-version-check --no-input install --quiet --no-deps
 PY_DIRS := services clients tests tools $(wildcard bench)
 
@@ -16,7 +18,7 @@ PY_DIRS := services clients tests tools $(wildcard bench)
 .PHONY: help
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.stamp-services ## Score candidates in a builtin world: no GPU, API key or Redis needed
@@ -25,11 +27,16 @@ demo: $(VENV)/.stamp-services ## Score candidates in a builtin world: no GPU, AP
 ##@ Develop
 
 .PHONY: setup
-setup: $(VENV)/.stamp-dev $(PROTO_VENV)/.stamp ## Install everything that the targets below need
+setup: $(VENV)/.stamp-dev $(PROTO_VENV)/.stamp $(VLLM_VENV)/.stamp ## Install everything that the targets below need
 
 .PHONY: test
 test: $(VENV)/.stamp-dev ## Run all tests (choose some with ARGS="-m 'not packaging'")
 	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),,$(MAKE) test-vllm)
+
+.PHONY: test-vllm
+test-vllm: $(VLLM_VENV)/.stamp ## Run the tests on a real vLLM (Linux on x86-64)
+	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(ARGS)
 
 .PHONY: lint
 lint: style type imports proto-check ## Run every static check
@@ -65,6 +72,12 @@ proto: $(PROTO_VENV)/.stamp ## Generate the Python stubs from proto/
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure throughput and latency
 	$(BIN)/python -m bench.throughput
+	$(BIN)/python -m bench.client_cpu
+	$(BIN)/python -m bench.decorator_cpu
+
+.PHONY: bench-prefix
+bench-prefix: $(VLLM_VENV)/.stamp ## Measure prefix-cache hits on a real vLLM (Linux on x86-64)
+	$(VLLM_VENV)/bin/python -m bench.prefix_cache
 
 ##@ Release
 
@@ -77,18 +90,24 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock' --upgrade
 
+# vLLM's kernels are built for one platform.
+LOCK_VLLM = $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK))
+
 .PHONY: lock
 lock: ## Resolve requirements/*.lock anew (needs uv)
 	$(LOCK) pyproject.toml --extra services requirements/build.in -o requirements/services.lock
 	$(LOCK) pyproject.toml --extra services requirements/build.in requirements/dev.in \
 		-c requirements/services.lock -o requirements/dev.lock
 	$(LOCK) requirements/proto.in -o requirements/proto.lock
+	$(LOCK_VLLM) pyproject.toml --extra services requirements/build.in requirements/vllm.in \
+		--overrides requirements/vllm-overrides.txt --no-emit-package torch \
+		-o requirements/vllm.lock
 	$(LOCK) pyproject.toml -o requirements/client-newest.lock
 	$(LOCK) pyproject.toml --resolution lowest-direct -o requirements/client-oldest.lock
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	rm -rf $(VENV) $(PROTO_VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(PROTO_VENV) $(VLLM_VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
 		.ruff_cache
 
 define create-venv
@@ -111,4 +130,15 @@ $(VENV)/.stamp-dev: requirements/dev.lock $(VENV)/.stamp-services
 $(PROTO_VENV)/.stamp: requirements/proto.lock
 	$(create-venv)
 	$(PROTO_VENV)/bin/python $(INSTALL) --require-hashes -r $<
+	@touch $@
+
+# Nothing of it resolves anything: a resolver would add what breaks CPU torch. Most of it is never
+# imported, so it is compiled when it is.
+$(VLLM_VENV)/.stamp: requirements/vllm.lock requirements/vllm-torch.txt tests/vllm/shim/pyproject.toml \
+		pyproject.toml
+	$(create-venv)
+	$(VLLM_VENV)/bin/python $(INSTALL) --no-compile -r requirements/vllm-torch.txt
+	$(VLLM_VENV)/bin/python $(INSTALL) --no-compile --require-hashes -r $<
+	$(VLLM_VENV)/bin/python $(INSTALL) --no-build-isolation ./tests/vllm/shim
+	$(VLLM_VENV)/bin/python $(INSTALL) --no-build-isolation --editable .
 	@touch $@
