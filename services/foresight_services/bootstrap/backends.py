@@ -19,6 +19,7 @@ from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.ports import ChatModel, Clock
 from foresight_services.core.published import SourceKind
 from foresight_services.models.builtin import BuiltinModel
+from foresight_services.models.faults import ModelFault
 from foresight_services.models.litellm import LiteLLMModel, LiteLLMSettings
 from foresight_services.models.lora_server import LoraServer, LoraServerSettings
 from foresight_services.models.openai import OpenAIModel, OpenAISettings
@@ -60,6 +61,20 @@ class Backends:
         if name not in self._made:
             self._made[name] = self._make(name, settings)
         return self._made[name]
+
+    async def start(self) -> None:
+        """Load what runs in this process; connections are opened by the first calls.
+
+        Raises:
+            InvalidInput: where an engine cannot be started.
+        """
+        for name, backend in self._made.items():
+            if isinstance(backend.model, VllmModel):
+                try:
+                    await backend.model.start()
+                except ModelFault as fault:
+                    problem = (Violation(f"models.{name}", fault.message),)
+                    raise InvalidInput(problem) from fault
 
     async def aclose(self) -> None:
         """Close all connections and engines, those made last first."""

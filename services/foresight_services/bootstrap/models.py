@@ -143,6 +143,10 @@ class Models:
         )
         return self._published
 
+    async def start(self) -> None:
+        """Load the engines of this process; InvalidInput names a model that cannot be loaded."""
+        await self._backends.start()
+
     async def aclose(self) -> None:
         """Close versions, then adapters, then backends."""
         if self._published is not None:

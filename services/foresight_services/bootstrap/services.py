@@ -122,9 +122,14 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
             endpoint = _metrics_endpoint(telemetry, where.metrics)
             stack.callback(endpoint.close)
             metrics = endpoint.address
-        readiness = asyncio.create_task(server.serve_when(partial(wait_until_serving, peers)))
+        readiness = asyncio.create_task(server.serve_when(partial(_ready, models, peers)))
         stack.push_async_callback(_cancel, readiness)
         yield RunningService(address, metrics, server, readiness)
+
+
+async def _ready(models: Models, peers: tuple[Peer, ...]) -> None:
+    """Return when every model is loaded and every peer serves."""
+    await asyncio.gather(models.start(), wait_until_serving(peers))
 
 
 def _registrations(
