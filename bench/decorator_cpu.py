@@ -17,6 +17,8 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
+import aiolimiter
+import tenacity
 import uvloop
 
 from foresight_services.bootstrap import MonotonicClock
@@ -72,32 +74,22 @@ def stacks() -> Iterator[tuple[str, ChatModel]]:
 
 
 def libraries() -> Iterator[tuple[str, Call]]:
-    """Yield what the libraries do around nothing, those that are installed."""
+    """Yield what the libraries do around nothing."""
 
     async def nothing() -> None:
         return None
 
-    try:
-        import aiolimiter
-    except ImportError:
-        pass
-    else:
-        limiter = aiolimiter.AsyncLimiter(MANY)
+    limiter = aiolimiter.AsyncLimiter(MANY)
 
-        async def within() -> None:
-            async with limiter:
-                await nothing()
+    async def within() -> None:
+        async with limiter:
+            await nothing()
 
-        yield "aiolimiter, one limit", within
-    try:
-        import tenacity
-    except ImportError:
-        pass
-    else:
-        retry = tenacity.retry(
-            stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_random_exponential()
-        )
-        yield "tenacity", retry(nothing)
+    yield "aiolimiter, one limit", within
+    retry = tenacity.retry(
+        stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_random_exponential()
+    )
+    yield "tenacity", retry(nothing)
 
 
 async def microseconds(call: Call, calls: int) -> float:
