@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import foresight
 from foresight_services.cli.embedded import embedded_client
 from foresight_services.config import load_config
 from tests.fakes.openai_server import Call, OpenAIServer, Reply, Script, error, openai_server
+from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -124,3 +126,21 @@ async def test_a_flaky_server_costs_time_and_no_reward(tmp_path: Path) -> None:
         assert [reward.status for reward in rewards] == ["complete", "complete"]
         retried = sum(model.retries for model in rewards.usage.models.values())
         assert retried == sum(call.number % 5 == 0 for call in server.calls) > 0
+
+
+async def test_a_cancelled_call_hangs_up_on_its_models(tmp_path: Path) -> None:
+    never = asyncio.Event()
+
+    async def script(call: Call) -> Reply:
+        await never.wait()
+        return play(call)
+
+    async with services(tmp_path, script) as (client, server):
+        asking = asyncio.ensure_future(client.send(REQUEST))
+        await eventually(lambda: len(server.calls) == 2 * 3)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        for call in server.calls:
+            await asyncio.wait_for(call.ended.wait(), timeout=30)
+        assert {call.outcome for call in server.calls} == {"cancelled"}
