@@ -80,6 +80,18 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """RESOURCE_EXHAUSTED: the next model call could pass the request's budget.
     Example: {"budget": "max_tokens", "limit": "10000"}.
     """
+    ERROR_REASON_SANDBOX_UNAVAILABLE: _ErrorReason.ValueType  # 18
+    """FAILED_PRECONDITION: this machine cannot isolate untrusted code and its operator has not said
+    that it may run without. Example: {"tried": "bubblewrap"}.
+    """
+    ERROR_REASON_EXTRACTION_FAILED: _ErrorReason.ValueType  # 19
+    """UNAVAILABLE: the artifact that a metric scores could not be extracted from the conversation.
+    Example: {"artifact": "answer"}.
+    """
+    ERROR_REASON_METRIC_UNAVAILABLE: _ErrorReason.ValueType  # 20
+    """FAILED_PRECONDITION: the metric needs a library, a model or a setting that this evaluator does
+    not have. Example: {"metric": "bertscore", "needs": "bert-score"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo, without its prefix, under the domain `foresight.v1`.
@@ -143,5 +155,17 @@ the version that was asked for was withdrawn. Example: {"policy": "policy", "new
 ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 17
 """RESOURCE_EXHAUSTED: the next model call could pass the request's budget.
 Example: {"budget": "max_tokens", "limit": "10000"}.
+"""
+ERROR_REASON_SANDBOX_UNAVAILABLE: ErrorReason.ValueType  # 18
+"""FAILED_PRECONDITION: this machine cannot isolate untrusted code and its operator has not said
+that it may run without. Example: {"tried": "bubblewrap"}.
+"""
+ERROR_REASON_EXTRACTION_FAILED: ErrorReason.ValueType  # 19
+"""UNAVAILABLE: the artifact that a metric scores could not be extracted from the conversation.
+Example: {"artifact": "answer"}.
+"""
+ERROR_REASON_METRIC_UNAVAILABLE: ErrorReason.ValueType  # 20
+"""FAILED_PRECONDITION: the metric needs a library, a model or a setting that this evaluator does
+not have. Example: {"metric": "bertscore", "needs": "bert-score"}.
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -166,6 +166,7 @@ class ConversationScores(google.protobuf.message.Message):
     SAMPLE_INDEX_FIELD_NUMBER: builtins.int
     SCORES_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
+    ARTIFACTS_FIELD_NUMBER: builtins.int
     candidate_index: builtins.int
     """Position of the candidate in the setup, from 0."""
     sample_index: builtins.int
@@ -178,6 +179,10 @@ class ConversationScores(google.protobuf.message.Message):
     def usage(self) -> foresight.v1.conversation_pb2.Usage:
         """What the scoring cost."""
 
+    @property
+    def artifacts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.metric_pb2.Artifact]:
+        """What was extracted for the metrics."""
+
     def __init__(
         self,
         *,
@@ -185,9 +190,10 @@ class ConversationScores(google.protobuf.message.Message):
         sample_index: builtins.int = ...,
         scores: collections.abc.Iterable[foresight.v1.metric_pb2.MetricScore] | None = ...,
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
+        artifacts: collections.abc.Iterable[foresight.v1.metric_pb2.Artifact] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["candidate_index", b"candidate_index", "sample_index", b"sample_index", "scores", b"scores", "usage", b"usage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["artifacts", b"artifacts", "candidate_index", b"candidate_index", "sample_index", b"sample_index", "scores", b"scores", "usage", b"usage"]) -> None: ...
 
 Global___ConversationScores: typing_extensions.TypeAlias = ConversationScores
 

@@ -4,8 +4,11 @@ isort:skip_file
 """
 
 import builtins
+import collections.abc
 import foresight.v1.conversation_pb2
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.struct_pb2
 import google.rpc.status_pb2
@@ -19,6 +22,30 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _Direction:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DirectionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
+    """Not set: the metric does not say."""
+    DIRECTION_MORE: _Direction.ValueType  # 1
+    """More is better."""
+    DIRECTION_LESS: _Direction.ValueType  # 2
+    """Less is better; such a metric has a negative weight."""
+
+class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
+    """Which scores of a metric are the better ones."""
+
+DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
+"""Not set: the metric does not say."""
+DIRECTION_MORE: Direction.ValueType  # 1
+"""More is better."""
+DIRECTION_LESS: Direction.ValueType  # 2
+"""Less is better; such a metric has a negative weight."""
+Global___Direction: typing_extensions.TypeAlias = Direction
+
 @typing.final
 class MetricSpec(google.protobuf.message.Message):
     """A metric to score conversations with, and its weight in the objective."""
@@ -29,6 +56,9 @@ class MetricSpec(google.protobuf.message.Message):
     WEIGHT_FIELD_NUMBER: builtins.int
     ARTIFACT_FIELD_NUMBER: builtins.int
     PARAMETERS_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    NORMALISE_FIELD_NUMBER: builtins.int
+    CLAMP_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of the metric, such as `success` or `token_amount`. Required, unique in its list."""
     weight: builtins.float
@@ -39,9 +69,21 @@ class MetricSpec(google.protobuf.message.Message):
     """What to extract from the conversation before scoring, in plain words, such as `answer`.
     Default: none, the conversation itself is scored.
     """
+    label: builtins.str
+    """Name of this entry in results, unique in its list, for a metric that is applied more than once,
+    such as two rubrics. Default: the metric's name.
+    """
+    normalise: builtins.bool
+    """Whether the score is mapped to 0..1 by the metric's range before it is weighted; the metric must
+    have a range. Only in the profile `custom`. Default: false.
+    """
     @property
     def parameters(self) -> google.protobuf.struct_pb2.Struct:
         """The metric's own parameters; an unknown one is an error. Default: the metric's defaults."""
+
+    @property
+    def clamp(self) -> Global___Clamp:
+        """Limits of the weighted score. Only in the profile `custom`. Default: none."""
 
     def __init__(
         self,
@@ -50,12 +92,42 @@ class MetricSpec(google.protobuf.message.Message):
         weight: builtins.float | None = ...,
         artifact: builtins.str = ...,
         parameters: google.protobuf.struct_pb2.Struct | None = ...,
+        label: builtins.str = ...,
+        normalise: builtins.bool = ...,
+        clamp: Global___Clamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_weight", b"_weight", "parameters", b"parameters", "weight", b"weight"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_weight", b"_weight", "artifact", b"artifact", "name", b"name", "parameters", b"parameters", "weight", b"weight"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_weight", b"_weight", "clamp", b"clamp", "parameters", b"parameters", "weight", b"weight"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_weight", b"_weight", "artifact", b"artifact", "clamp", b"clamp", "label", b"label", "name", b"name", "normalise", b"normalise", "parameters", b"parameters", "weight", b"weight"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_weight", b"_weight"]) -> typing.Literal["weight"] | None: ...
 
 Global___MetricSpec: typing_extensions.TypeAlias = MetricSpec
+
+@typing.final
+class Clamp(google.protobuf.message.Message):
+    """Limits that a number is moved to where it lies beyond them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MIN_FIELD_NUMBER: builtins.int
+    MAX_FIELD_NUMBER: builtins.int
+    min: builtins.float
+    """Least value, finite. Default: none."""
+    max: builtins.float
+    """Greatest value, finite, at least `min`. Default: none."""
+    def __init__(
+        self,
+        *,
+        min: builtins.float | None = ...,
+        max: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max", b"_max"]) -> typing.Literal["max"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_min", b"_min"]) -> typing.Literal["min"] | None: ...
+
+Global___Clamp: typing_extensions.TypeAlias = Clamp
 
 @typing.final
 class MetricInfo(google.protobuf.message.Message):
@@ -67,12 +139,21 @@ class MetricInfo(google.protobuf.message.Message):
     VERSION_FIELD_NUMBER: builtins.int
     RANGE_FIELD_NUMBER: builtins.int
     JUDGE_CALLS_FIELD_NUMBER: builtins.int
+    METRIC_FIELD_NUMBER: builtins.int
+    UNIT_FIELD_NUMBER: builtins.int
+    DIRECTION_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Name of the metric."""
+    """Label of the metric in this evaluation."""
     version: builtins.str
     """Version of the metric's definition; scores of different versions are not comparable."""
     judge_calls: builtins.int
     """Calls of the judge model that one score takes. Default: 0."""
+    metric: builtins.str
+    """Name of the metric itself. Default: `name`."""
+    unit: builtins.str
+    """Unit of the scores, such as `thousand tokens`. Default: none, a pure number."""
+    direction: Global___Direction.ValueType
+    """Which scores are the better ones."""
     @property
     def range(self) -> foresight.v1.conversation_pb2.ValueRange:
         """The values that the metric can take in this evaluation. Absent where it has no bound."""
@@ -84,11 +165,74 @@ class MetricInfo(google.protobuf.message.Message):
         version: builtins.str = ...,
         range: foresight.v1.conversation_pb2.ValueRange | None = ...,
         judge_calls: builtins.int = ...,
+        metric: builtins.str = ...,
+        unit: builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["range", b"range"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["judge_calls", b"judge_calls", "name", b"name", "range", b"range", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["direction", b"direction", "judge_calls", b"judge_calls", "metric", b"metric", "name", b"name", "range", b"range", "unit", b"unit", "version", b"version"]) -> None: ...
 
 Global___MetricInfo: typing_extensions.TypeAlias = MetricInfo
+
+@typing.final
+class Verdict(google.protobuf.message.Message):
+    """What a judge said when it was asked once."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: builtins.int
+    RATIONALE_FIELD_NUMBER: builtins.int
+    RAW_FIELD_NUMBER: builtins.int
+    score: builtins.float
+    """Its score, in the metric's unit."""
+    rationale: builtins.str
+    """Its reasons, in its own words."""
+    raw: builtins.str
+    """Its reply as it came."""
+    def __init__(
+        self,
+        *,
+        score: builtins.float = ...,
+        rationale: builtins.str = ...,
+        raw: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rationale", b"rationale", "raw", b"raw", "score", b"score"]) -> None: ...
+
+Global___Verdict: typing_extensions.TypeAlias = Verdict
+
+@typing.final
+class Artifact(google.protobuf.message.Message):
+    """What was extracted from one conversation for its metrics, once for all of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUIREMENT_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """What was asked for, such as `answer`."""
+    requirement: builtins.str
+    """Extra requirement that it had to meet. Default: none."""
+    text: builtins.str
+    """The extracted text."""
+    @property
+    def error(self) -> google.rpc.status_pb2.Status:
+        """Why it could not be extracted."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        requirement: builtins.str = ...,
+        text: builtins.str = ...,
+        error: google.rpc.status_pb2.Status | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error", "outcome", b"outcome", "text", b"text"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "name", b"name", "outcome", b"outcome", "requirement", b"requirement", "text", b"text"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["text", "error"] | None: ...
+
+Global___Artifact: typing_extensions.TypeAlias = Artifact
 
 @typing.final
 class MetricScore(google.protobuf.message.Message):
@@ -96,16 +240,45 @@ class MetricScore(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class PartsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     VALUE_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    SPREAD_FIELD_NUMBER: builtins.int
+    VERDICTS_FIELD_NUMBER: builtins.int
+    PARTS_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Name of the metric."""
+    """Label of the metric."""
     value: builtins.float
     """The score, in the metric's own unit."""
+    spread: builtins.float
+    """Standard deviation between the votes of a judge that was asked more than once."""
     @property
     def error(self) -> google.rpc.status_pb2.Status:
         """Why the metric could not score this conversation."""
+
+    @property
+    def verdicts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Verdict]:
+        """What the judge said, one for every vote. In rewards only with `include_futures`."""
+
+    @property
+    def parts(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
+        """Further numbers that the metric found on its way, by name, such as the criteria of a rubric."""
 
     def __init__(
         self,
@@ -113,9 +286,15 @@ class MetricScore(google.protobuf.message.Message):
         name: builtins.str = ...,
         value: builtins.float = ...,
         error: google.rpc.status_pb2.Status | None = ...,
+        spread: builtins.float | None = ...,
+        verdicts: collections.abc.Iterable[Global___Verdict] | None = ...,
+        parts: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["error", b"error", "outcome", b"outcome", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "name", b"name", "outcome", b"outcome", "value", b"value"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_spread", b"_spread", "error", b"error", "outcome", b"outcome", "spread", b"spread", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_spread", b"_spread", "error", b"error", "name", b"name", "outcome", b"outcome", "parts", b"parts", "spread", b"spread", "value", b"value", "verdicts", b"verdicts"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_spread", b"_spread"]) -> typing.Literal["spread"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["value", "error"] | None: ...
 
 Global___MetricScore: typing_extensions.TypeAlias = MetricScore

@@ -55,21 +55,31 @@ class Objective(google.protobuf.message.Message):
 
     PROFILE_FIELD_NUMBER: builtins.int
     METRICS_FIELD_NUMBER: builtins.int
+    CLAMP_FIELD_NUMBER: builtins.int
     profile: builtins.str
     """How metric scores become one number: `release`, the weighted sum of CollabLLM 0.0.8, without
-    cap, clamp or normalisation. Default: the preset's, else `release`.
+    cap, clamp or normalisation; `paper`, task metrics plus the mean of the interaction judges less
+    a token penalty capped at 1; `verl`, the sum of the metrics' weighted means over the futures,
+    each clamped to -1..1; `custom`, the weighted sum with the limits and the normalisation that
+    its metrics ask for. Default: the preset's, else `release`.
     """
     @property
     def metrics(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.metric_pb2.MetricSpec]:
         """The metrics and their weights, 1 to 32. Default: the preset's."""
+
+    @property
+    def clamp(self) -> foresight.v1.metric_pb2.Clamp:
+        """Limits of a conversation's objective. Only in the profile `custom`. Default: none."""
 
     def __init__(
         self,
         *,
         profile: builtins.str = ...,
         metrics: collections.abc.Iterable[foresight.v1.metric_pb2.MetricSpec] | None = ...,
+        clamp: foresight.v1.metric_pb2.Clamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["metrics", b"metrics", "profile", b"profile"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["clamp", b"clamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["clamp", b"clamp", "metrics", b"metrics", "profile", b"profile"]) -> None: ...
 
 Global___Objective: typing_extensions.TypeAlias = Objective
 
@@ -115,6 +125,7 @@ class Simulation(google.protobuf.message.Message):
     MAX_MESSAGE_TOKENS_FIELD_NUMBER: builtins.int
     SYSTEM_PROMPT_SHARE_FIELD_NUMBER: builtins.int
     PROACTIVE_SHARE_FIELD_NUMBER: builtins.int
+    PERSONAS_FIELD_NUMBER: builtins.int
     horizon_messages: builtins.int
     """Length of a future in messages of either role, 0 to 64; 0 scores the candidate as it stands, 4
     is the paper's window of two turns. Default: the preset's, else 4.
@@ -143,6 +154,12 @@ class Simulation(google.protobuf.message.Message):
     def policy(self) -> foresight.v1.conversation_pb2.PolicyRef:
         """The policy that plays the assistant in the futures. Default: see the fields."""
 
+    @property
+    def personas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names of the personas that the simulated user may play, drawn anew for every sample index; at
+        most 64. Default: the preset's, else all that the simulator has.
+        """
+
     def __init__(
         self,
         *,
@@ -153,9 +170,10 @@ class Simulation(google.protobuf.message.Message):
         max_message_tokens: builtins.int | None = ...,
         system_prompt_share: builtins.float = ...,
         proactive_share: builtins.float = ...,
+        personas: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "samples", b"samples", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "proactive_share", b"proactive_share", "samples", b"samples", "seed", b"seed", "system_prompt_share", b"system_prompt_share"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "personas", b"personas", "policy", b"policy", "proactive_share", b"proactive_share", "samples", b"samples", "seed", b"seed", "system_prompt_share", b"system_prompt_share"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_horizon_messages", b"_horizon_messages"]) -> typing.Literal["horizon_messages"] | None: ...
     @typing.overload
@@ -399,6 +417,7 @@ class FutureResult(google.protobuf.message.Message):
     POLICY_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     PERSONA_FIELD_NUMBER: builtins.int
+    ARTIFACTS_FIELD_NUMBER: builtins.int
     sample_index: builtins.int
     """Sample index, from 0; the same index of another candidate shares its draws."""
     objective: builtins.float
@@ -429,6 +448,10 @@ class FutureResult(google.protobuf.message.Message):
     def usage(self) -> foresight.v1.conversation_pb2.Usage:
         """Cost of this future, its scoring included."""
 
+    @property
+    def artifacts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.metric_pb2.Artifact]:
+        """What was extracted for the metrics. Only with `include_futures`."""
+
     def __init__(
         self,
         *,
@@ -442,9 +465,10 @@ class FutureResult(google.protobuf.message.Message):
         policy: foresight.v1.conversation_pb2.PolicyRef | None = ...,
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
         persona: builtins.str = ...,
+        artifacts: collections.abc.Iterable[foresight.v1.metric_pb2.Artifact] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error", "objective", b"objective", "outcome", b"outcome", "policy", b"policy", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "goal", b"goal", "messages", b"messages", "objective", b"objective", "outcome", b"outcome", "persona", b"persona", "policy", b"policy", "sample_index", b"sample_index", "scores", b"scores", "termination", b"termination", "usage", b"usage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["artifacts", b"artifacts", "error", b"error", "goal", b"goal", "messages", b"messages", "objective", b"objective", "outcome", b"outcome", "persona", b"persona", "policy", b"policy", "sample_index", b"sample_index", "scores", b"scores", "termination", b"termination", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["objective", "error"] | None: ...
 
 Global___FutureResult: typing_extensions.TypeAlias = FutureResult

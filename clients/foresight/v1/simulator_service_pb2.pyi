@@ -118,6 +118,7 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
     BUDGET_FIELD_NUMBER: builtins.int
     SYSTEM_PROMPT_SAMPLES_FIELD_NUMBER: builtins.int
     PROACTIVE_SAMPLES_FIELD_NUMBER: builtins.int
+    PERSONAS_FIELD_NUMBER: builtins.int
     horizon_messages: builtins.int
     """Length of a future in messages of either role, 0 to 64."""
     seed: builtins.int
@@ -160,6 +161,10 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
         request's budget. Default: no limit.
         """
 
+    @property
+    def personas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names of the personas that the user may play. Default: all that the simulator has."""
+
     def __init__(
         self,
         *,
@@ -175,9 +180,10 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
         budget: foresight.v1.conversation_pb2.Budget | None = ...,
         system_prompt_samples: builtins.int = ...,
         proactive_samples: builtins.int = ...,
+        personas: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["budget", b"budget", "policy", b"policy", "published", b"published", "task", b"task"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["budget", b"budget", "candidates", b"candidates", "futures", b"futures", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "prefix", b"prefix", "proactive_samples", b"proactive_samples", "published", b"published", "seed", b"seed", "system_prompt_samples", b"system_prompt_samples", "task", b"task"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "candidates", b"candidates", "futures", b"futures", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "personas", b"personas", "policy", b"policy", "prefix", b"prefix", "proactive_samples", b"proactive_samples", "published", b"published", "seed", b"seed", "system_prompt_samples", b"system_prompt_samples", "task", b"task"]) -> None: ...
 
 Global___SimulateFuturesRequest: typing_extensions.TypeAlias = SimulateFuturesRequest
 
