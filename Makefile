@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PROTO_VENV := $(VENV)-proto
 # vLLM pins half the world, a CPU build of torch among it, so it has its own environment too.
 VLLM_VENV := $(VENV)-vllm
+# The reference that Foresight is held to, with the libraries that it needs.
+PARITY_VENV := $(VENV)-parity
 INSTALL := -m pip --disable-pip-version-check --no-input install --quiet --no-deps
 PY_DIRS := services clients tests tools $(wildcard bench)
 
@@ -69,11 +71,16 @@ fmt: $(VENV)/.stamp-dev ## Format the code and apply safe fixes
 proto: $(PROTO_VENV)/.stamp ## Generate the Python stubs from proto/
 	$(PROTO_VENV)/bin/python tools/proto.py generate
 
+.PHONY: parity
+parity: $(VENV)/.stamp-dev $(PARITY_VENV)/.stamp ## Prove that prompts, scores and MR are CollabLLM's
+	$(BIN)/python -m bench.parity --reference $(PARITY_VENV)
+
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure throughput and latency
 	$(BIN)/python -m bench.throughput
 	$(BIN)/python -m bench.client_cpu
 	$(BIN)/python -m bench.decorator_cpu
+	$(BIN)/python -m bench.metrics
 
 .PHONY: bench-prefix
 bench-prefix: $(VLLM_VENV)/.stamp ## Measure prefix-cache hits on a real vLLM (Linux on x86-64)
@@ -102,12 +109,14 @@ lock: ## Resolve requirements/*.lock anew (needs uv)
 	$(LOCK_VLLM) pyproject.toml --extra services requirements/build.in requirements/vllm.in \
 		--overrides requirements/vllm-overrides.txt --no-emit-package torch \
 		-o requirements/vllm.lock
+	$(LOCK) requirements/parity.in -o requirements/parity.lock
+	$(LOCK) --no-deps requirements/parity-reference.in -o requirements/parity-reference.lock
 	$(LOCK) pyproject.toml -o requirements/client-newest.lock
 	$(LOCK) pyproject.toml --resolution lowest-direct -o requirements/client-oldest.lock
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	rm -rf $(VENV) $(PROTO_VENV) $(VLLM_VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(PROTO_VENV) $(VLLM_VENV) $(PARITY_VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
 		.ruff_cache
 
 define create-venv
@@ -141,4 +150,14 @@ $(VLLM_VENV)/.stamp: requirements/vllm.lock requirements/vllm-torch.txt tests/vl
 	$(VLLM_VENV)/bin/python $(INSTALL) --no-compile --require-hashes -r $<
 	$(VLLM_VENV)/bin/python $(INSTALL) --no-build-isolation ./tests/vllm/shim
 	$(VLLM_VENV)/bin/python $(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+# torch comes first, from where pip alone may find it; the reference is installed without what it
+# names.
+$(PARITY_VENV)/.stamp: requirements/parity-reference.lock requirements/parity.lock \
+		requirements/parity-torch.txt
+	$(create-venv)
+	$(PARITY_VENV)/bin/python $(INSTALL) -r requirements/parity-torch.txt
+	$(PARITY_VENV)/bin/python $(INSTALL) --require-hashes -r requirements/parity.lock \
+		-r requirements/parity-reference.lock
 	@touch $@

@@ -26,6 +26,7 @@ from bench.deployment import one_process, three_processes
 from foresight_services.bootstrap import (
     MonotonicClock,
     build_evaluator,
+    build_models,
     build_rewards,
     build_simulator,
 )
@@ -63,7 +64,7 @@ async def core() -> AsyncIterator[Group]:
     rewards = build_rewards(
         config,
         build_simulator(config, clock, telemetry),
-        build_evaluator(config, clock, telemetry),
+        build_evaluator(config, clock, build_models(config, clock, telemetry)),
         clock,
         telemetry,
     )

@@ -19,6 +19,7 @@ from foresight._client import Client
 from foresight._policies import PublishedPolicy
 from foresight._request import build_request
 from foresight._results import (
+    Artifact,
     CandidateEvent,
     CandidateReward,
     Future,
@@ -34,6 +35,7 @@ from foresight._results import (
     Rewards,
     Usage,
     ValueRange,
+    Verdict,
 )
 from foresight._stream import Request, RewardEvent
 from foresight.errors import (
@@ -41,14 +43,17 @@ from foresight.errors import (
     ContextExhaustedError,
     ContradictoryPrefixError,
     DeadlineExceededError,
+    ExtractionFailedError,
     ForesightError,
     InternalError,
     InvalidRequestError,
     LimitReachedError,
     MetricFailedError,
+    MetricUnavailableError,
     ModelFailedError,
     ModelRejectedError,
     NotImplementedByServerError,
+    SandboxUnavailableError,
     ServiceUnavailableError,
     StalePolicyError,
     TooFewFuturesError,
@@ -59,6 +64,7 @@ from foresight.errors import (
 )
 
 __all__ = [
+    "Artifact",
     "AsyncClient",
     "BudgetExhaustedError",
     "CandidateEvent",
@@ -67,6 +73,7 @@ __all__ = [
     "ContextExhaustedError",
     "ContradictoryPrefixError",
     "DeadlineExceededError",
+    "ExtractionFailedError",
     "ForesightError",
     "Future",
     "FutureEvent",
@@ -80,6 +87,7 @@ __all__ = [
     "MetricInfo",
     "MetricScore",
     "MetricSummary",
+    "MetricUnavailableError",
     "ModelFailedError",
     "ModelRejectedError",
     "ModelUsage",
@@ -89,6 +97,7 @@ __all__ = [
     "Request",
     "RewardEvent",
     "Rewards",
+    "SandboxUnavailableError",
     "ServiceUnavailableError",
     "StalePolicyError",
     "Tls",
@@ -98,6 +107,7 @@ __all__ = [
     "Usage",
     "UserDriftedError",
     "ValueRange",
+    "Verdict",
     "Violation",
     "build_request",
 ]

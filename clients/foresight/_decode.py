@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from foresight._results import (
+    Artifact,
     CandidateReward,
     Future,
     Interval,
@@ -23,6 +24,7 @@ from foresight._results import (
     Rewards,
     Usage,
     ValueRange,
+    Verdict,
 )
 from foresight.errors import ForesightError, InternalError, from_status
 from foresight.v1 import conversation_pb2, metric_pb2, reward_service_pb2, simulator_service_pb2
@@ -33,6 +35,11 @@ _TERMINATIONS: Final[Mapping[int, Literal["horizon", "user_ended", "context_exha
     simulator_service_pb2.TERMINATION_HORIZON: "horizon",
     simulator_service_pb2.TERMINATION_USER_ENDED: "user_ended",
     simulator_service_pb2.TERMINATION_CONTEXT_EXHAUSTED: "context_exhausted",
+}
+
+_DIRECTIONS: Final[Mapping[int, Literal["more", "less"]]] = {
+    metric_pb2.DIRECTION_MORE: "more",
+    metric_pb2.DIRECTION_LESS: "less",
 }
 
 
@@ -56,14 +63,7 @@ def decode_rewards(
         candidates=tuple(candidates),
         profile=response.profile,
         profile_version=response.profile_version,
-        metrics=tuple(
-            MetricInfo(
-                metric.name,
-                metric.version,
-                _range(metric.range) if metric.HasField("range") else None,
-            )
-            for metric in response.metrics
-        ),
+        metrics=tuple(_info(metric) for metric in response.metrics),
         objective_range=(
             _range(response.objective_range) if response.HasField("objective_range") else None
         ),
@@ -120,12 +120,44 @@ def _future(result: reward_service_pb2.FutureResult) -> Future:
         ),
         usage=_usage(result.usage),
         persona=result.persona,
+        artifacts=tuple(_artifact(artifact) for artifact in result.artifacts),
+    )
+
+
+def _info(info: metric_pb2.MetricInfo) -> MetricInfo:
+    return MetricInfo(
+        name=info.name,
+        version=info.version,
+        range=_range(info.range) if info.HasField("range") else None,
+        metric=info.metric or info.name,
+        unit=info.unit,
+        direction=_DIRECTIONS.get(info.direction),
     )
 
 
 def _score(score: metric_pb2.MetricScore) -> MetricScore:
     value, error = _outcome(score, "value", score.value)
-    return MetricScore(score.name, value, error)
+    return MetricScore(
+        name=score.name,
+        value=value,
+        error=error,
+        spread=score.spread if score.HasField("spread") else None,
+        verdicts=tuple(Verdict(said.score, said.rationale, said.raw) for said in score.verdicts),
+        parts=dict(score.parts),
+    )
+
+
+def _artifact(artifact: metric_pb2.Artifact) -> Artifact:
+    text: str | None = None
+    error: ForesightError | None = None
+    match artifact.WhichOneof("outcome"):
+        case "text":
+            text = artifact.text
+        case "error":
+            error = from_status(artifact.error)
+        case _:
+            error = InternalError("the service sent neither a text nor an error")
+    return Artifact(artifact.name, artifact.requirement, text, error)
 
 
 def _outcome(

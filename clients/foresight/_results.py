@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
+from foresight._scores import Artifact, MetricInfo, MetricScore, MetricSummary, ValueRange, Verdict
 from foresight.errors import ForesightError
 
 __all__ = [
+    "Artifact",
     "CandidateEvent",
     "CandidateReward",
     "Future",
@@ -29,6 +31,7 @@ __all__ = [
     "Rewards",
     "Usage",
     "ValueRange",
+    "Verdict",
 ]
 
 
@@ -53,16 +56,6 @@ class PolicyVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class ValueRange:
-    """Closed interval of possible values."""
-
-    min: float
-    """Least possible value."""
-    max: float
-    """Greatest possible value."""
-
-
-@dataclass(frozen=True, slots=True)
 class Interval:
     """A confidence interval of a mean."""
 
@@ -73,7 +66,7 @@ class Interval:
     level: float
     """Nominal coverage, such as 0.95."""
     method: str
-    """How it was computed: `student_t` or `gaffke`."""
+    """How it was computed: `gaffke`, `gaffke_mid_p` or `student_t`."""
 
     def __str__(self) -> str:
         return f"{self.level * 100:g} % CI [{self.low:.3g}, {self.high:.3g}]"
@@ -127,51 +120,15 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricInfo:
-    """A metric as it was applied."""
-
-    name: str
-    """Name of the metric."""
-    version: str
-    """Version of its definition; scores of different versions are not comparable."""
-    range: ValueRange | None
-    """The values that it can take, `None` where it has no bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricScore:
-    """One metric's verdict on one conversation."""
-
-    name: str
-    """Name of the metric."""
-    value: float | None
-    """The score, in the metric's own unit; `None` where it failed."""
-    error: ForesightError | None
-    """Why there is no score."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSummary:
-    """One metric over the futures of a candidate."""
-
-    name: str
-    """Name of the metric."""
-    mean: float | None
-    """Mean score over the futures in which it succeeded; `None` where it never did."""
-    n_ok: int
-    """Futures in which it succeeded."""
-    n_failed: int
-    """Futures in which it failed."""
-
-
-@dataclass(frozen=True, slots=True)
 class Future:
     """One simulated continuation of a candidate, scored."""
 
     sample_index: int
     """Sample index, from 0; the same index of another candidate shares its draws."""
     objective: float | None
-    """The objective of the complete conversation; `None` where the future failed."""
+    """The objective of the complete conversation; `None` where the future failed.
+
+    In the profile `verl` a reward is not the mean of these."""
     error: ForesightError | None
     """Why there is no objective."""
     scores: tuple[MetricScore, ...]
@@ -188,6 +145,8 @@ class Future:
     """Cost, scoring included."""
     persona: str
     """Name of the persona that the user simulator played; empty for none."""
+    artifacts: tuple[Artifact, ...] = ()
+    """What was extracted for the metrics; empty without `include_futures`."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -197,11 +156,15 @@ class CandidateReward:
     candidate_index: int
     """Position of the candidate in the request, from 0."""
     value: float | None
-    """Mean of the objective over the futures that succeeded; `None` where `status` is `failed`."""
+    """The reward over the futures that succeeded; `None` where `status` is `failed`.
+
+    It is the mean of their objectives; in the profile `verl`, the sum of the metrics' weighted
+    means, each clamped to -1..1.
+    """
     stderr: float | None
-    """Standard error of the mean; `None` with fewer than two futures."""
+    """Standard error of the value; `None` with fewer than two futures."""
     interval: Interval | None
-    """Confidence interval of the mean; `None` where no honest one exists."""
+    """Confidence interval of the value; `None` where no honest one exists."""
     status: Literal["complete", "partial", "failed"]
     """`complete`: all futures that were asked for are in it. `partial`: enough of them are."""
     error: ForesightError | None
@@ -211,7 +174,7 @@ class CandidateReward:
     n_requested: int
     """Futures that were asked for."""
     metrics: Mapping[str, MetricSummary] = field(hash=False)
-    """Metrics by name, in the order of the objective."""
+    """Metrics by label, in the order of the objective."""
     futures: tuple[Future, ...]
     """All futures, by sample index."""
     usage: Usage

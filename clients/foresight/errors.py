@@ -13,6 +13,9 @@
     │   ├── ContextExhaustedError    the conversation no longer fits into the model's context
     │   └── UserDriftedError         the simulated user said nothing that a user would say
     ├── MetricFailedError            a metric could not score a conversation
+    │   └── ExtractionFailedError    the artifact that it scores could not be extracted
+    ├── MetricUnavailableError       the metric needs what the evaluator does not have
+    │   └── SandboxUnavailableError  the machine cannot isolate untrusted code
     ├── ServiceUnavailableError      Foresight, or a part of it, could not be reached
     ├── LimitReachedError            a limit was reached, such as the size of a message
     │   └── BudgetExhaustedError     the next model call could pass the request's budget
@@ -42,14 +45,17 @@ __all__ = [
     "ContextExhaustedError",
     "ContradictoryPrefixError",
     "DeadlineExceededError",
+    "ExtractionFailedError",
     "ForesightError",
     "InternalError",
     "InvalidRequestError",
     "LimitReachedError",
     "MetricFailedError",
+    "MetricUnavailableError",
     "ModelFailedError",
     "ModelRejectedError",
     "NotImplementedByServerError",
+    "SandboxUnavailableError",
     "ServiceUnavailableError",
     "StalePolicyError",
     "TooFewFuturesError",
@@ -173,6 +179,18 @@ class MetricFailedError(ForesightError):
     """A metric could not score a conversation; `metadata` names it."""
 
 
+class ExtractionFailedError(MetricFailedError):
+    """The artifact that a metric scores could not be extracted; `metadata` names the artifact."""
+
+
+class MetricUnavailableError(ForesightError):
+    """The evaluator lacks a library, model or setting; `metadata` names it and who needs it."""
+
+
+class SandboxUnavailableError(MetricUnavailableError):
+    """The evaluator's machine cannot isolate untrusted code, and may not run it without."""
+
+
 class ServiceUnavailableError(ForesightError):
     """Foresight, or a part of it, could not be reached or broke off."""
 
@@ -206,6 +224,9 @@ _BY_REASON: Final[Mapping[str, type[ForesightError]]] = {
     "CONTEXT_EXHAUSTED": ContextExhaustedError,
     "USER_DRIFTED": UserDriftedError,
     "METRIC_FAILED": MetricFailedError,
+    "EXTRACTION_FAILED": ExtractionFailedError,
+    "METRIC_UNAVAILABLE": MetricUnavailableError,
+    "SANDBOX_UNAVAILABLE": SandboxUnavailableError,
     "SERVICE_UNAVAILABLE": ServiceUnavailableError,
     "LIMIT_REACHED": LimitReachedError,
     "BUDGET_EXHAUSTED": BudgetExhaustedError,

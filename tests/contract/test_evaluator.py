@@ -1,4 +1,4 @@
-"""What every `Evaluator` promises: the one in this process, and one behind a connection."""
+"""What every `Evaluator` promises: in this process, behind a connection, or split over both."""
 
 from __future__ import annotations
 
@@ -19,21 +19,36 @@ from foresight_services.core.errors import (
     Reason,
     Upstream,
 )
-from foresight_services.core.evaluation import Evaluation
 from foresight_services.core.future import (
     ConversationScores,
     EvaluationItem,
     EvaluationSetup,
+    Extracted,
     FutureId,
     MetricInfo,
+    Score,
+    Verdict,
+    Wanted,
 )
 from foresight_services.core.objective import MetricSpec, Range
 from foresight_services.core.ports import Evaluator, MetricCatalog
+from foresight_services.core.routing import Remote, RoutedEvaluator
 from foresight_services.core.task import Task
 from foresight_services.core.usage import Ledger, ModelUsage
+from foresight_services.metrics import messages, success, token_amount
 from foresight_services.metrics.catalog import Catalog
+from foresight_services.metrics.judging.ruled import RuledJudge
+from foresight_services.metrics.tokenizers import Tokenizers
+from foresight_services.metrics.tools import Tools
 from tests.fakes.chat import Gates, ScriptedChat
-from tests.fakes.evaluation import StubCatalog, StubMetric, evaluation_setup, item
+from tests.fakes.evaluation import (
+    StubCatalog,
+    StubExtractor,
+    StubMetric,
+    evaluation_setup,
+    item,
+    make_evaluation,
+)
 from tests.fakes.servers import remote_evaluator
 from tests.fakes.virtual_time import LoopClock
 from tests.fakes.waiting import eventually
@@ -41,45 +56,67 @@ from tests.fakes.waiting import eventually
 Reach = Callable[[MetricCatalog], Awaitable[Evaluator]]
 
 
-@pytest.fixture(params=["in process", "remote"])
+SHIPPED = ("success", "messages", "token_amount")
+
+
+@pytest.fixture(params=["in process", "remote", "routed"])
 async def reach(request: pytest.FixtureRequest) -> AsyncIterator[Reach]:
-    """Reach an evaluation directly, or over a connection."""
+    """Reach an evaluation directly, over a connection, or some of its metrics each way."""
     async with AsyncExitStack() as stack:
 
         async def connect(catalog: MetricCatalog) -> Evaluator:
-            evaluation = Evaluation(catalog=catalog, clock=LoopClock())
+            evaluation = make_evaluation(catalog=catalog, extractor=EXTRACTOR)
             if request.param == "in process":
                 return evaluation
-            return await stack.enter_async_context(remote_evaluator(evaluation))
+            remote = await stack.enter_async_context(remote_evaluator(evaluation))
+            if request.param == "remote":
+                return remote
+            elsewhere = SHIPPED[1:] if isinstance(catalog, Catalog) else ("odd", "free", "endless")
+            other = Remote(remote, elsewhere)
+            return RoutedEvaluator(
+                evaluation, {"other": other}, local_names=SHIPPED, clock=LoopClock()
+            )
 
         yield connect
+
+
+def catalog_of(chat: ScriptedChat) -> MetricCatalog:
+    """Return three of the metrics that ship, judged by `chat`."""
+    tools = Tools(judge=RuledJudge(chat), token_counters=Tokenizers({}))
+    definitions = (messages.DEFINITION, success.DEFINITION, token_amount.DEFINITION)
+    return Catalog(tools=tools, definitions={one.name: one for one in definitions})
 
 
 def timeless(scores: ConversationScores) -> ConversationScores:
     return replace(scores, usage=replace(scores.usage, seconds=0.0))
 
 
-def judged(item: EvaluationItem, ledger: Ledger) -> float:
+EXTRACTOR = StubExtractor({"answer": "42 — 🙂"})
+
+
+def judged(item: EvaluationItem, ledger: Ledger) -> Score:
     """Score by everything that is known of a conversation."""
     rng = random.Random(repr(item))
     a, b, c, d, e, f = (rng.randrange(2**40) for _ in range(6))
     ledger.record("judge", ModelUsage(a, b, c, d, e, f, dollars=rng.random()))
     if rng.random() < 0.2:
         raise Upstream(Reason.METRIC_FAILED, "kein Urteil — 🙂", metadata={"metric": "judged"})
-    return rng.random()
+    said = Verdict(rng.random(), "wéil 🙂", '{"judged": 1}')
+    return Score(rng.random(), rng.choice((None, 0.5)), (said,) * rng.randrange(3), {"pärt": 0.1})
 
 
 RICH = evaluation_setup(
     task=Task("p", "d", "g", "goal", "rèference", "w", {"key": "välue"}),
     prefix=(Message("system", "s"), Message("user", "tell me 🙂")),
     candidates=("one", "twö"),
-    metrics=(MetricSpec("judged", -0.1), MetricSpec("odd"), MetricSpec("free")),
+    metrics=(MetricSpec("judged", -0.1), *map(MetricSpec, ("odd", "free", "lost"))),
 )
 METRICS = (
-    StubMetric("judged", judged),
+    StubMetric("judged", judged, wants=Wanted("answer"), judge_calls=2),
     # Neither a number in its range nor any number at all.
     StubMetric("odd", lambda item, ledger: 7.0 if item.id.sample % 2 else math.nan),
     StubMetric("free", 0.1 + 0.2, None, "3"),
+    StubMetric("lost", 1.0, wants=Wanted("essay", "a title")),
 )
 ITEMS = [
     EvaluationItem(FutureId(c, s), f"göal {s}", (Message("user", f"{s} 言葉\n"),) * (s % 3))
@@ -94,25 +131,36 @@ async def evaluate(
     """Score all items at once."""
     async with evaluator.open(setup) as session:
         scores = await asyncio.gather(*(session.score(one) for one in ITEMS))
-        return session.metrics, [timeless(one) for one in scores]
+        # A metric without a name of its own has its label's.
+        infos = tuple(replace(info, metric=info.metric or info.name) for info in session.metrics)
+        return infos, [timeless(one) for one in scores]
 
 
 async def test_equal_conversations_get_equal_scores_wherever_they_are_judged(
     reach: Reach,
 ) -> None:
     catalog = StubCatalog(*METRICS)
-    expected = await evaluate(Evaluation(catalog=catalog, clock=LoopClock()), RICH)
+    expected = await evaluate(make_evaluation(catalog=catalog, extractor=EXTRACTOR), RICH)
     found = await evaluate(await reach(catalog), RICH)
     assert found == expected
     infos, scores = found
-    assert infos[0] == MetricInfo("judged", "1", Range(0.0, 1.0))
-    assert infos[2] == MetricInfo("free", "3", None)
+    assert [info.name for info in infos] == ["judged", "odd", "free", "lost"]
+    assert (infos[0].range, infos[0].judge_calls) == (Range(0.0, 1.0), 2)
+    assert (infos[2].range, infos[2].version) == (None, "3")
     assert [one.id for one in scores] == [one.id for one in ITEMS]
     outcomes = [one.scores[0].outcome for one in scores]
     assert any(isinstance(o, Failure) for o in outcomes)
     assert any(isinstance(o, float) for o in outcomes)
     assert all(isinstance(one.scores[1].outcome, Failure) for one in scores)
     assert {one.scores[2].outcome for one in scores} == {0.1 + 0.2}
+    assert {tuple(score.verdicts != () for score in one.scores) for one in scores} >= {
+        (True, False, False, False)
+    }
+    for one in scores:
+        answer, essay = one.artifacts
+        assert answer == Extracted(Wanted("answer"), "42 — 🙂")
+        assert essay.outcome == one.scores[3].outcome
+        assert isinstance(essay.outcome, Failure)
 
 
 async def test_scores_come_as_they_are_known(reach: Reach) -> None:
@@ -148,9 +196,9 @@ WRONG_SETUPS = [
 
 @pytest.mark.parametrize("setup", WRONG_SETUPS)
 async def test_a_refused_setup_is_the_same_error(setup: EvaluationSetup, reach: Reach) -> None:
-    catalog = Catalog(judge=ScriptedChat("{}"))
+    catalog = catalog_of(ScriptedChat("{}"))
     with pytest.raises(InvalidInput) as expected:
-        async with Evaluation(catalog=catalog, clock=LoopClock()).open(setup):
+        async with make_evaluation(catalog=catalog, extractor=EXTRACTOR).open(setup):
             pass
     evaluator = await reach(catalog)
     with pytest.raises(InvalidInput) as found:
@@ -160,14 +208,14 @@ async def test_a_refused_setup_is_the_same_error(setup: EvaluationSetup, reach: 
 
 
 async def test_the_metrics_that_ship_agree(reach: Reach) -> None:
-    catalog = Catalog(judge=ScriptedChat(lambda r: f'{{"success": 0.{len(r.task.goal)}}}'))
+    catalog = catalog_of(ScriptedChat(lambda r: f'{{"success": 0.{len(r.task.goal)}}}'))
     specs = (
         MetricSpec("success"),
         MetricSpec("messages"),
         MetricSpec("token_amount", parameters={"scope": "future"}),
     )
     setup = replace(RICH, metrics=specs)
-    expected = await evaluate(Evaluation(catalog=catalog, clock=LoopClock()), setup)
+    expected = await evaluate(make_evaluation(catalog=catalog, extractor=EXTRACTOR), setup)
     assert await evaluate(await reach(catalog), setup) == expected
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from foresight_services.core.conversation import Message
 from foresight_services.core.errors import Failure
-from foresight_services.core.evaluation import Evaluation
 from foresight_services.core.objective import MetricSpec, Objective
 from foresight_services.core.ports import ChatModel, Clock, Telemetry
 from foresight_services.core.request import RewardQuery
@@ -20,6 +19,9 @@ from foresight_services.core.reward import Rewards
 from foresight_services.core.simulation import Simulation
 from foresight_services.core.task import Task
 from foresight_services.metrics.catalog import Catalog
+from foresight_services.metrics.judging.ruled import RuledJudge
+from foresight_services.metrics.tokenizers import Tokenizers
+from foresight_services.metrics.tools import Tools
 from foresight_services.models.adaptive_limit import AdaptiveSettings
 from foresight_services.models.breaker import BreakerModel, BreakerSettings
 from foresight_services.models.faults import FaultKind
@@ -31,6 +33,7 @@ from foresight_services.models.retrying import RetryingModel, RetrySettings
 from foresight_services.worlds.goals import WorldGoals
 from foresight_services.worlds.registry import make_worlds
 from foresight_services.worlds.world import TERMINATION_SIGNAL
+from tests.fakes.evaluation import make_evaluation
 from tests.fakes.openai_server import Fault, Reply, error, openai_server
 from tests.fakes.reward import make_rewards
 from tests.fakes.simulation import OnePolicy
@@ -196,7 +199,8 @@ def rewards_over(model: ChatModel) -> Rewards:
         termination_signal=TERMINATION_SIGNAL,
         max_futures=64,
     )
-    evaluation = Evaluation(catalog=Catalog(judge=model), clock=LoopClock())
+    tools = Tools(judge=RuledJudge(model), token_counters=Tokenizers({}))
+    evaluation = make_evaluation(catalog=Catalog(tools=tools))
     return make_rewards(simulation, evaluator=evaluation)
 
 

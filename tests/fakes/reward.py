@@ -8,7 +8,6 @@ from typing import Any
 
 from foresight_services.core.conversation import Conversation
 from foresight_services.core.errors import Failure, Reason, Upstream
-from foresight_services.core.evaluation import Evaluation
 from foresight_services.core.future import (
     Future,
     FutureId,
@@ -24,7 +23,7 @@ from foresight_services.core.request import RewardQuery
 from foresight_services.core.reward import Rewards
 from foresight_services.core.task import PolicyRef, Preset, Task
 from foresight_services.core.usage import ModelUsage, Usage
-from tests.fakes.evaluation import StubCatalog, StubMetric
+from tests.fakes.evaluation import StubCatalog, StubMetric, make_evaluation
 from tests.fakes.simulation import OPENING
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.virtual_time import LoopClock
@@ -98,7 +97,7 @@ def make_rewards(
     catalog = StubCatalog(*(metrics or (by_goal(),)))
     return Rewards(
         simulator=simulator,
-        evaluator=evaluator or Evaluation(catalog=catalog, clock=LoopClock()),
+        evaluator=evaluator or make_evaluation(catalog=catalog),
         policies=policies or PolicyRegistry(store=MemoryPolicyStore(), now_ns=lambda: 0),
         presets=presets or {},
         clock=LoopClock(),

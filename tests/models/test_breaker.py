@@ -269,3 +269,10 @@ def test_probes_are_few_and_every_way_out_of_half_open_is_left(steps: list[Step]
             assert guarded.breaker.state is CLOSED
 
     asyncio.run(body())
+
+
+async def test_a_refusal_names_the_fault_that_opened_it(clock: LoopClock) -> None:
+    guarded = Guarded(in_turn(FaultKind.TIMEOUT, FaultKind.CONNECTION), clock, min_calls=2)
+    await guarded.outcomes(2)
+    with pytest.raises(ModelFault, match="last fault: connection"):
+        await guarded.complete(ask())

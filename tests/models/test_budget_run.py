@@ -12,7 +12,6 @@ import pytest
 
 from foresight_services.core.budget import Budget
 from foresight_services.core.errors import Failure, Family, Reason
-from foresight_services.core.evaluation import Evaluation
 from foresight_services.core.future import EvaluationItem, MetricInfo
 from foresight_services.core.objective import Range
 from foresight_services.core.ports import (
@@ -28,7 +27,7 @@ from foresight_services.core.usage import Ledger, ModelUsage
 from foresight_services.models.budgeted import BudgetedModel
 from foresight_services.models.metered import MeteredModel
 from foresight_services.models.pricing import Price
-from tests.fakes.evaluation import StubCatalog, StubMetric
+from tests.fakes.evaluation import StubCatalog, StubMetric, make_evaluation
 from tests.fakes.reward import make_rewards, query
 from tests.fakes.servers import remote_evaluator, remote_simulator
 from tests.fakes.simulation import OPENING, make_simulation
@@ -107,7 +106,7 @@ async def system(where: str) -> AsyncIterator[System]:
     metric = StubMetric("worth", verdict)
     metric.info = MetricInfo("worth", "1", Range(0.0, 1.0), judge_calls=1)
     simulator: Simulator = make_simulation(user=model(PRICE), policy=model(None))
-    evaluator: Evaluator = Evaluation(catalog=StubCatalog(metric), clock=clock)
+    evaluator: Evaluator = make_evaluation(catalog=StubCatalog(metric), clock=clock)
     async with AsyncExitStack() as stack:
         if where == "apart":
             simulator = await stack.enter_async_context(remote_simulator(simulator))

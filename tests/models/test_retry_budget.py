@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import random
 import weakref
 from typing import Any
 
@@ -12,7 +13,12 @@ import pytest
 
 from foresight_services.core.usage import Ledger, ModelUsage
 from foresight_services.models.faults import FaultKind, ModelFault
-from foresight_services.models.retrying import RETRIES
+from foresight_services.models.retrying import (
+    RETRIES,
+    RetryBudget,
+    RetryingModel,
+    RetrySettings,
+)
 from tests.fakes.decorated import Recorder
 from tests.fakes.faults import BehavingChat, ask, fault, in_turn, spent
 from tests.fakes.virtual_time import LoopClock, settle
@@ -122,3 +128,18 @@ async def test_faults_are_not_kept_alive_by_their_own_traceback(clock: LoopClock
         assert [known() for known in faults] == [None] * (1 + RETRIES[FaultKind.TIMEOUT])
     finally:
         gc.enable()
+
+
+async def test_models_at_one_place_share_its_budget(clock: LoopClock) -> None:
+    settings = RetrySettings(
+        budget_share=0.0, budget_per_second=0.0, budget_max=3.0, base_seconds=0.0
+    )
+    budget = RetryBudget(settings, clock)
+    backends = [in_turn(FaultKind.CONNECTION), in_turn(FaultKind.CONNECTION)]
+    for backend in backends:
+        model = RetryingModel(
+            backend, settings=settings, clock=clock, rng=random.Random(1), budget=budget
+        )
+        with pytest.raises(ModelFault):
+            await model.complete(ask())
+    assert [len(backend.requests) for backend in backends] == [1 + 3, 1]

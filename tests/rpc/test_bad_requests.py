@@ -158,12 +158,12 @@ CASES = [
     Case(
         "unknown preset",
         game(task=task(preset="twenty_qestions")),
-        {"task.preset": "did you mean 'twenty_questions'? (known: groceries, twenty_questions)"},
+        {"task.preset": "did you mean 'twenty_questions'? (known: ambiguous_qa, "},
     ),
     Case(
         "preset of 10 MB",
         game(task=task(preset=TEN_MB)),
-        {"task.preset": "(known: groceries, twenty_questions)"},
+        {"task.preset": "(known: ambiguous_qa, code_generation, "},
     ),
     Case(
         "unknown world",
@@ -229,26 +229,22 @@ CASES = [
     Case(
         "unknown profile",
         game(objective=objective(profile="realese")),
-        {"objective.profile": "did you mean 'release'? (known: release)"},
+        {"objective.profile": "did you mean 'release'? (known: custom, paper, "},
     ),
     Case(
         "unknown metric",
         game(objective=objective(metric("success"), metric("tokens_amount"))),
-        {
-            "objective.metrics[1].name": (
-                "did you mean 'token_amount'? (known: messages, success, token_amount)"
-            )
-        },
+        {"objective.metrics[1].name": ("did you mean 'token_amount'? (known: ")},
     ),
     Case(
         "unknown metric that is like none",
-        game(objective=objective(metric("bleu"))),
-        {"objective.metrics[0].name": "unknown 'bleu' (known: messages, success, token_amount)"},
+        game(objective=objective(metric("xylophone"))),
+        {"objective.metrics[0].name": "unknown 'xylophone' (known: "},
     ),
     Case(
         "metric of 10 MB",
         game(objective=objective(metric(TEN_MB))),
-        {"objective.metrics[0].name": "(known: messages, success, token_amount)"},
+        {"objective.metrics[0].name": "(known: "},
     ),
     Case(
         "metric without a name",
@@ -258,7 +254,7 @@ CASES = [
     Case(
         "metric named twice",
         game(objective=objective(metric("success"), metric("messages"), metric("success", 2))),
-        {"objective.metrics[2].name": "'success' is already metric 0; name each metric once"},
+        {"objective.metrics[2].name": "'success' is already metric 0; give each its own label"},
     ),
     Case(
         "weight that is no number",
@@ -281,15 +277,11 @@ CASES = [
     Case(
         "unknown parameter",
         game(objective=objective(metric("token_amount", parameters={"scop": "all"}))),
-        {
-            "objective.metrics[0].parameters.scop": (
-                "did you mean 'scope'? (known: scope, tokenizer)"
-            )
-        },
+        {"objective.metrics[0].parameters.scop": ("did you mean 'scope'? (known: ")},
     ),
     Case(
         "parameter of a metric that has none",
-        game(objective=objective(metric("success", parameters={"scope": "all"}))),
+        game(objective=objective(metric("messages", parameters={"scope": "all"}))),
         {"objective.metrics[0].parameters.scope": "takes no parameters"},
     ),
     Case(
@@ -450,7 +442,7 @@ CASES = [
         pb.ComputeRewardsRequest(
             prefix=[message("robot", ""), message("assistant", "hi")],
             candidates=["", "ok", " "],
-            objective=objective(metric("success", math.inf), metric("success"), profile="paper"),
+            objective=objective(metric("success", math.inf), metric("success"), profile="papr"),
             simulation=simulation(horizon_messages=99, least=9, most=2, max_message_tokens=-5),
         ),
         {
@@ -460,7 +452,7 @@ CASES = [
             "prefix[1].role": "must end with a 'user' message",
             "candidates[0]": "a response needs text",
             "candidates[2]": "a response needs text",
-            "objective.profile": "unknown 'paper'",
+            "objective.profile": "unknown 'papr'; did you mean 'paper'?",
             "objective.metrics[0].weight": "must be a finite number",
             "objective.metrics[1].name": "is already metric 0",
             "simulation.horizon_messages": "must be 0 to 64",

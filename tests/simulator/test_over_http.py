@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from foresight_services.core.conversation import Message
-from foresight_services.core.evaluation import Evaluation
 from foresight_services.core.future import (
     EvaluationItem,
     EvaluationSetup,
@@ -22,11 +21,14 @@ from foresight_services.core.objective import MetricSpec
 from foresight_services.core.ports import Evaluator
 from foresight_services.core.simulation import Simulation
 from foresight_services.metrics.catalog import Catalog
-from foresight_services.metrics.prompted_judge import PromptedJudge
+from foresight_services.metrics.judging.prompted import PromptedJudge
+from foresight_services.metrics.tokenizers import Tokenizers
+from foresight_services.metrics.tools import Tools
 from foresight_services.simulator.prompting.personas import PersonaBook
 from foresight_services.simulator.prompting.policy import PromptedPolicy
 from foresight_services.simulator.prompting.user import PromptedUser, PromptedUserSettings
 from tests.fakes.asking import POEM, SIGNAL
+from tests.fakes.evaluation import make_evaluation
 from tests.fakes.openai_client import StoppedClock, openai_model
 from tests.fakes.openai_server import Call, Fault, OpenAIServer, Reply, Script, error, openai_server
 from tests.fakes.simulation import OnePolicy, SeededGoals, simulation_request
@@ -67,8 +69,8 @@ async def stage(script: Script) -> AsyncIterator[Stage]:
             max_futures=100,
             personas=PersonaBook(),
         )
-        catalog = Catalog(judge=PromptedJudge(judge))
-        yield Stage(server, simulation, Evaluation(catalog=catalog, clock=StoppedClock()))
+        catalog = Catalog(tools=Tools(judge=PromptedJudge(judge), token_counters=Tokenizers({})))
+        yield Stage(server, simulation, make_evaluation(catalog=catalog, clock=StoppedClock()))
 
 
 def user_turn(call: Call) -> int:

@@ -85,3 +85,13 @@ def test_a_wrong_file_names_itself_and_the_field(tmp_path: Path, text: str, wron
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"nowhere\.yaml cannot be read"):
         PersonaBook(tmp_path / "nowhere.yaml")
+
+
+def test_only_those_that_are_named_are_drawn() -> None:
+    book = PersonaBook()
+    chosen = book.names[3:6]
+    assert {book.draw(seed, chosen) for seed in range(200)} == set(chosen)
+    assert {book.draw(seed, chosen[:1]) for seed in range(20)} == {chosen[0]}
+    assert [book.draw(seed, book.names) for seed in range(50)] == [
+        book.draw(seed) for seed in range(50)
+    ]

@@ -17,6 +17,7 @@ import pytest
 from foresight_services.bootstrap import (
     MonotonicClock,
     build_evaluator,
+    build_models,
     build_rewards,
     build_simulator,
 )
@@ -28,7 +29,7 @@ from foresight_services.core.result import CandidateResult, GroupSummary, Reward
 from foresight_services.core.reward import Rewards
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.telemetry.inert import InertTelemetry
-from foresight_services.worlds.exact.cases import Case, exact_reward, random_case
+from foresight_services.worlds.exact.cases import PARAMETERS, Case, exact_reward, random_case
 from foresight_services.worlds.registry import make_worlds
 
 CASES = 90
@@ -51,7 +52,7 @@ def make_rewards(error_rate: float) -> Rewards:
     return build_rewards(
         config,
         build_simulator(config, clock, telemetry),
-        build_evaluator(config, clock, telemetry),
+        build_evaluator(config, clock, build_models(config, clock, telemetry)),
         clock,
         telemetry,
     )
@@ -79,7 +80,10 @@ async def run(
         prefix=case.prefix,
         candidates=(case.candidate,),
         objective=Objective(
-            metrics=tuple(MetricSpec(name, weight) for name, weight in case.weights.items())
+            metrics=tuple(
+                MetricSpec(name, weight, parameters=PARAMETERS.get(name, {}))
+                for name, weight in case.weights.items()
+            )
         ),
         horizon_messages=case.horizon,
         samples_max=samples,

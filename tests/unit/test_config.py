@@ -77,11 +77,11 @@ REFUSED = {
     # Unknown keys, at every depth
     "section": (
         "service: {}",
-        {"service": "unknown key; did you mean 'services'? (known: models,"},
+        {"service": "unknown key; did you mean 'services'? (known: evaluator, models,"},
     ),
     "section like none": (
         "xyz: {}",
-        {"xyz": "unknown key (known: models, prices, prompts, roles,"},
+        {"xyz": "unknown key (known: evaluator, models, prices, prompts, roles,"},
     ),
     "key of a service": (
         'services: {reward: {listen: "127.0.0.1:1", metrics: null, listens: 1}}',
@@ -134,7 +134,10 @@ REFUSED = {
         "simulator: fast",
         {"simulator": "must be a mapping (known keys: lora_load_timeout_seconds,"},
     ),
-    "list for a file": ("[1, 2]", {"(file)": "must be a mapping (known keys: models, prices,"}),
+    "list for a file": (
+        "[1, 2]",
+        {"(file)": "must be a mapping (known keys: evaluator, models, prices,"},
+    ),
     "model that is a text": (
         "models: {policy: builtin}",
         {"models.policy": "must be a mapping that names its `backend`"},

@@ -111,9 +111,9 @@ class Clamp(google.protobuf.message.Message):
     MIN_FIELD_NUMBER: builtins.int
     MAX_FIELD_NUMBER: builtins.int
     min: builtins.float
-    """Least value, finite. Default: none."""
+    """Least value, finite, of a size of at most 1e100. Default: none."""
     max: builtins.float
-    """Greatest value, finite, at least `min`. Default: none."""
+    """Greatest value, likewise, at least `min`. Default: none."""
     def __init__(
         self,
         *,
@@ -274,7 +274,7 @@ class MetricScore(google.protobuf.message.Message):
 
     @property
     def verdicts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Verdict]:
-        """What the judge said, one for every vote. In rewards only with `include_futures`."""
+        """What the judge said, each time that it was asked. In rewards only with `include_futures`."""
 
     @property
     def parts(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:

@@ -69,7 +69,9 @@ class Objective(google.protobuf.message.Message):
 
     @property
     def clamp(self) -> foresight.v1.metric_pb2.Clamp:
-        """Limits of a conversation's objective. Only in the profile `custom`. Default: none."""
+        """Limits of a conversation's objective. Only in the profile `custom`. Default: the preset's, where
+        the request names no profile; else none.
+        """
 
     def __init__(
         self,
@@ -318,7 +320,9 @@ class ConfidenceInterval(google.protobuf.message.Message):
     level: builtins.float
     """Nominal coverage, such as 0.95."""
     method: builtins.str
-    """Method: `gaffke` or `gaffke_mid_p` where the range is known, else `student_t`."""
+    """Method: `gaffke` or `gaffke_mid_p` where the range is known, else `student_t`. In the profile
+    `verl`, that of the metrics' own intervals.
+    """
     def __init__(
         self,
         *,
@@ -375,16 +379,18 @@ class Reward(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     REWARD_ID_FIELD_NUMBER: builtins.int
     value: builtins.float
-    """Mean of the objective over the futures that succeeded."""
+    """Mean of the objective over the futures that succeeded; in the profile `verl`, the sum of the
+    metrics' weighted means over them, each clamped to -1..1.
+    """
     stderr: builtins.float
-    """Standard error of the mean. Absent with fewer than two futures."""
+    """Standard error of the value. Absent with fewer than two futures."""
     status: Global___RewardStatus.ValueType
     """Whether all futures that were asked for are in it."""
     reward_id: builtins.str
     """Id for GetReward. Empty where rewards are not stored."""
     @property
     def interval(self) -> Global___ConfidenceInterval:
-        """Confidence interval of the mean. Absent where no honest one exists."""
+        """Confidence interval of the value. Absent where no honest one exists."""
 
     def __init__(
         self,
@@ -421,7 +427,9 @@ class FutureResult(google.protobuf.message.Message):
     sample_index: builtins.int
     """Sample index, from 0; the same index of another candidate shares its draws."""
     objective: builtins.float
-    """The objective of the complete conversation."""
+    """The objective of the complete conversation. In the profile `verl` it is the sum of this
+    future's own weighted scores, each clamped to -1..1, and the reward is not the mean of these.
+    """
     termination: foresight.v1.simulator_service_pb2.Termination.ValueType
     """How the future ended."""
     goal: builtins.str

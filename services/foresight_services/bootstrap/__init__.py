@@ -1,16 +1,17 @@
 """The composition root: from a configuration to running services. Nothing else connects adapters.
 
-`services` makes services and servers, `models` dresses models in their decorators, `backends` makes
-what they ask.
+`services` makes services and servers, `evaluator` what scores, `models` dresses models in their
+decorators, `backends` makes what they ask.
 """
 
+from foresight_services.bootstrap.evaluator import build_evaluator
 from foresight_services.bootstrap.models import Models
 from foresight_services.bootstrap.services import (
     MOST_RULED_FUTURES,
     MonotonicClock,
     RunningService,
     ServiceName,
-    build_evaluator,
+    build_models,
     build_policies,
     build_rewards,
     build_simulator,
@@ -25,6 +26,7 @@ __all__ = [
     "RunningService",
     "ServiceName",
     "build_evaluator",
+    "build_models",
     "build_policies",
     "build_rewards",
     "build_simulator",

@@ -1,9 +1,8 @@
 """The models of a process: each built once from the configuration, with all its decorators.
 
 From the outside in: role prompt (renders and parses), meter, retries, hedging, budget, breaker,
-limits, backend. Breaker and limits belong to a place, the server or engine that is asked, and so
-do the retries' budget and the hedges' memory to a name: every version of a policy at one place
-shares its gates.
+limits, backend. Breaker, limits and the retries' budget belong to a place, the server or engine
+that is asked: every role and every version of a policy at one place shares them.
 """
 
 from __future__ import annotations
@@ -17,15 +16,19 @@ from foresight_services.bootstrap.backends import Backend, Backends
 from foresight_services.config import BuiltinModelConfig, Config
 from foresight_services.config.models import ServedModelConfig
 from foresight_services.core.errors import InvalidInput, Violation
-from foresight_services.core.ports import ChatModel, Clock, ModelRole, Telemetry
+from foresight_services.core.ports import ChatModel, Clock, Extractor, ModelRole, Telemetry
 from foresight_services.core.suggest import one_of
 from foresight_services.core.task import PolicyRef
-from foresight_services.metrics.prompted_judge import (
+from foresight_services.core.transcript import STYLES
+from foresight_services.metrics.extraction import NoExtractor, PromptedExtractor
+from foresight_services.metrics.judging.judge import Judge
+from foresight_services.metrics.judging.prompted import (
     JUDGE_PROMPTS,
     PromptedJudge,
     PromptedJudgeSettings,
     load_judge_prompts,
 )
+from foresight_services.metrics.judging.ruled import RuledJudge
 from foresight_services.models.adaptive_limit import AdaptiveSettings
 from foresight_services.models.breaker import BreakerModel, BreakerSettings
 from foresight_services.models.budgeted import BudgetedModel
@@ -37,7 +40,7 @@ from foresight_services.models.limits import LimitedModel, LimitSettings
 from foresight_services.models.metered import MeteredModel
 from foresight_services.models.pricing import Price, load_prices
 from foresight_services.models.published import Openers, SharedPublishedModels
-from foresight_services.models.retrying import RetryingModel, RetrySettings
+from foresight_services.models.retrying import RetryBudget, RetryingModel, RetrySettings
 from foresight_services.simulator.prompting.personas import PersonaBook
 from foresight_services.simulator.prompting.policy import (
     POLICY_PROMPTS,
@@ -65,12 +68,14 @@ class Models:
         Raises:
             InvalidInput: where a prompt's file or a key's variable cannot be used.
         """
+        self.worlds = worlds
+        """The builtin worlds that rules play in."""
         self._config = config
-        self._worlds = worlds
         self._clock = clock
         self._telemetry = telemetry
         self._backends = Backends(clock)
         self._gates: dict[str, tuple[Gate, Gate]] = {}
+        self._retries: dict[str, RetryBudget] = {}
         self._prompts = _prompt_files(config)
         prices = {name: Price(p.input, p.output, p.cached) for name, p in config.prices.items()}
         self._prices = load_prices().overridden(prices)
@@ -96,25 +101,30 @@ class Models:
                 termination_signal=self._config.simulator.termination_signal,
                 schema=settings.structured,
                 system_role=settings.system_role,
+                transcript=STYLES[self._config.simulator.transcript],
             ),
             prompts=load_user_prompts(self._prompts["user"]),
             personas=personas,
         )
 
-    def judge(self) -> ChatModel:
-        """Return the judge."""
+    def judge(self) -> tuple[Judge, Extractor]:
+        """Return who judges conversations, and who finds artifacts in them."""
         name = self._config.roles.judge
         model = self._dressed(name, self._backend(name, "judge"))
         settings = self._config.models[name]
         if isinstance(settings, BuiltinModelConfig):
-            return model
-        return PromptedJudge(
-            model,
-            settings=PromptedJudgeSettings(
-                schema=settings.structured, system_role=settings.system_role
-            ),
-            prompts=load_judge_prompts(self._prompts["judge"]),
+            return RuledJudge(model), NoExtractor()
+        evaluator = self._config.evaluator
+        asked = PromptedJudgeSettings(
+            attempts=evaluator.judge_attempts,
+            max_artifact_tokens=evaluator.max_artifact_tokens,
+            schema=settings.structured,
+            system_role=settings.system_role,
+            transcripts={name: STYLES[style] for name, style in evaluator.transcripts.items()},
         )
+        prompts = load_judge_prompts(self._prompts["judge"])
+        judge = PromptedJudge(model, settings=asked, prompts=prompts)
+        return judge, PromptedExtractor(model, settings=asked, prompts=prompts)
 
     def policies(self) -> ConfiguredPolicies:
         """Return every configured model as a policy."""
@@ -168,7 +178,7 @@ class Models:
     def _backend(self, name: str, role: ModelRole) -> Backend:
         settings = self._config.models[name]
         if isinstance(settings, BuiltinModelConfig):
-            rules = BuiltinModel(self._worlds, skill=settings.skill if role == "policy" else "")
+            rules = BuiltinModel(self.worlds, skill=settings.skill if role == "policy" else "")
             return Backend(rules, name, rules)
         return self._backends.get(name, settings)
 
@@ -194,11 +204,21 @@ class Models:
             )
             # Jitter must differ between processes, or they would all come back at once.
             model = RetryingModel(
-                model, settings=retries, clock=self._clock, rng=random.SystemRandom()
+                model,
+                settings=retries,
+                clock=self._clock,
+                rng=random.SystemRandom(),
+                budget=self._retry_budget(backend.place, retries),
             )
         else:
             model = BudgetedModel(model, price=price)
         return MeteredModel(model, clock=self._clock, telemetry=self._telemetry, price=price)
+
+    def _retry_budget(self, place: str, settings: RetrySettings) -> RetryBudget:
+        """Return the retries that the place can be asked for, by the settings that came first."""
+        if place not in self._retries:
+            self._retries[place] = RetryBudget(settings, self._clock)
+        return self._retries[place]
 
     def _gates_of(
         self, name: str, settings: ServedModelConfig, backend: Backend

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Final, Literal
 
@@ -19,10 +20,10 @@ from foresight.v1 import evaluator_service_pb2_grpc as evaluator_pb_grpc
 from foresight.v1 import policy_service_pb2_grpc as policy_pb_grpc
 from foresight.v1 import reward_service_pb2_grpc as reward_pb_grpc
 from foresight.v1 import simulator_service_pb2_grpc as simulator_pb_grpc
+from foresight_services.bootstrap.evaluator import build_evaluator
 from foresight_services.bootstrap.models import Models
 from foresight_services.config import BuiltinModelConfig, Config, ServiceConfig
 from foresight_services.core.errors import InvalidInput, Violation
-from foresight_services.core.evaluation import Evaluation
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
@@ -30,7 +31,6 @@ from foresight_services.core.reward import Rewards
 from foresight_services.core.simulation import Simulation
 from foresight_services.evaluator.remote import RemoteEvaluator
 from foresight_services.evaluator.servicer import EvaluatorServicer
-from foresight_services.metrics.catalog import Catalog
 from foresight_services.reward.policy_servicer import PolicyServicer
 from foresight_services.reward.servicer import RewardServicer
 from foresight_services.rpc.channel import Peer, open_peer, read_tls
@@ -82,8 +82,9 @@ def check(config: Config) -> None:
     """
     models = build_models(config, MonotonicClock(), InertTelemetry())
     models.user(models.personas())
-    models.judge()
     models.policies()
+    build_evaluator(config, MonotonicClock(), models)
+    load_presets(Path(config.tasks_path) if config.tasks_path else None)
     if config.services.tls is not None:
         read_tls(config.services.tls)
 
@@ -109,8 +110,10 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
             )
             for peer in peers:
                 stack.push_async_callback(peer.channel.close)
-        models = build_models(config, clock, telemetry)
-        stack.push_async_callback(models.aclose)
+        # The reward service knows no model, and need not have what the others' models need.
+        models = None if what == "reward" else build_models(config, clock, telemetry)
+        if models is not None:
+            stack.push_async_callback(models.aclose)
         registrations = tuple(_registrations(config, what, peers, models, clock, telemetry))
         server = Server(
             registrations, config=config, clock=clock, observe=telemetry.request_finished
@@ -127,16 +130,18 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
         yield RunningService(address, metrics, server, readiness)
 
 
-async def _ready(models: Models, peers: tuple[Peer, ...]) -> None:
+async def _ready(models: Models | None, peers: tuple[Peer, ...]) -> None:
     """Return when every model is loaded and every peer serves."""
-    await asyncio.gather(models.start(), wait_until_serving(peers))
+    if models is not None:
+        await models.start()
+    await wait_until_serving(peers)
 
 
 def _registrations(
     config: Config,
     what: ServiceName,
     peers: tuple[Peer, ...],
-    models: Models,
+    models: Models | None,
     clock: Clock,
     telemetry: Telemetry,
 ) -> Iterator[Registration]:
@@ -145,12 +150,12 @@ def _registrations(
     if what == "reward":
         simulator = RemoteSimulator(peers[0], clock)
         evaluator = RemoteEvaluator(peers[1], clock)
-    if what in ("all", "simulator"):
+    if models is not None and what in ("all", "simulator"):
         simulator = build_simulator(config, clock, telemetry, models)
         simulator_servicer = SimulatorServicer(simulator, clock)
         yield _register("SimulatorService", simulator_pb_grpc, simulator_servicer)
-    if what in ("all", "evaluator"):
-        evaluator = build_evaluator(config, clock, telemetry, models)
+    if models is not None and what in ("all", "evaluator"):
+        evaluator = build_evaluator(config, clock, models)
         evaluator_servicer = EvaluatorServicer(evaluator, clock)
         yield _register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer)
     if simulator is not None and evaluator is not None:
@@ -183,7 +188,7 @@ def build_rewards(
         simulator=simulator,
         evaluator=evaluator,
         policies=policies or build_policies(),
-        presets=load_presets(),
+        presets=load_presets(Path(config.tasks_path) if config.tasks_path else None),
         clock=clock,
         telemetry=telemetry,
         deadline_margin_seconds=config.services.deadline_margin_seconds,
@@ -207,7 +212,7 @@ def build_simulator(
         user=models.user(personas),
         policies=models.policies(),
         published=models.published(),
-        goals=WorldGoals(_worlds(config), world_required=personas is None),
+        goals=WorldGoals(models.worlds, world_required=personas is None),
         clock=clock,
         telemetry=telemetry,
         termination_signal=config.simulator.termination_signal,
@@ -215,14 +220,6 @@ def build_simulator(
         personas=personas,
         on_context_exhausted=config.simulator.on_context_exhausted,
     )
-
-
-def build_evaluator(
-    config: Config, clock: Clock, telemetry: Telemetry, models: Models | None = None
-) -> Evaluation:
-    """Return the evaluator of this process."""
-    models = models or build_models(config, clock, telemetry)
-    return Evaluation(catalog=Catalog(judge=models.judge()), clock=clock)
 
 
 def _worlds(config: Config) -> Mapping[str, World]:

@@ -10,9 +10,11 @@ from typing import Annotated, Final, cast
 import typer
 
 from foresight_services.cli.check_config import check_config
+from foresight_services.cli.dataset import dataset_app
 from foresight_services.cli.demo import demo
 from foresight_services.cli.exit_codes import EPILOG, ExitCode
 from foresight_services.cli.failures import KNOWN, report
+from foresight_services.cli.metrics import metrics
 from foresight_services.cli.score import score
 from foresight_services.cli.serve import serve
 from foresight_services.cli.terminal import complain, say
@@ -34,8 +36,10 @@ def run_command(arguments: Sequence[str]) -> int:
         ("score", score),
         ("serve", serve),
         ("check-config", check_config),
+        ("metrics", metrics),
     ):
         app.command(name, epilog=EPILOG)(command)
+    app.add_typer(dataset_app(), name="dataset")
     try:
         code = typer.main.get_command(app).main(
             list(arguments), prog_name="foresight", standalone_mode=False

@@ -10,7 +10,7 @@ from typing import Final
 from foresight import CandidateReward, build_request
 from foresight.v1.reward_service_pb2 import ComputeRewardsRequest
 from foresight_services.core.conversation import Conversation
-from foresight_services.worlds.exact.cases import Case, exact_reward
+from foresight_services.worlds.exact.cases import PARAMETERS, Case, exact_reward
 from foresight_services.worlds.world import World
 
 FUTURES: Final = 64
@@ -63,7 +63,12 @@ def make_request(
             "task": {"preset": preset},
             "prefix": [{"role": m.role, "content": m.content} for m in prefix],
             "candidates": candidates,
-            "objective": {"metrics": [{"name": n, "weight": w} for n, w in weights.items()]},
+            "objective": {
+                "metrics": [
+                    {"name": n, "weight": w, "parameters": dict(PARAMETERS.get(n, {}))}
+                    for n, w in weights.items()
+                ]
+            },
             "simulation": {
                 "horizon_messages": horizon,
                 "samples": {"max": FUTURES},

@@ -13,6 +13,7 @@ from foresight.errors import InvalidRequestError
 from foresight.v1.reward_service_pb2 import ComputeRewardsRequest
 from foresight_services.cli.document import DocumentError, Value, parse_document
 from foresight_services.cli.failures import wrong
+from foresight_services.cli.scenario_option import ScenarioChoice
 
 MAX_BYTES: Final = 64 << 20
 """Largest file that is read; no larger request can be sent."""
@@ -50,13 +51,21 @@ class Overrides:
         return {**request, "simulation": changed} if changed else dict(request)
 
 
-def read_request(file: str, overrides: Overrides) -> ComputeRewardsRequest:
-    """Return the request in `file`, `-` for standard input.
+def read_request(
+    file: str | None, overrides: Overrides, scenario: ScenarioChoice | None = None
+) -> ComputeRewardsRequest:
+    """Return the request in `file`, `-` for standard input, with the defaults of `scenario`.
+
+    Without a file it is the chosen example of the scenario.
 
     Raises:
         InvalidInput: `file` cannot be read or is no document.
         InvalidRequestError: with every field that is wrong.
     """
+    if file is None:
+        if scenario is None:
+            raise wrong("FILE", "is missing; give a request, or a scenario with --task")
+        return build_request(overrides.apply(scenario.example_request()))
     name = "(stdin)" if file == STDIN else file
     try:
         document = parse_document(_read(file, name))
@@ -66,6 +75,8 @@ def read_request(file: str, overrides: Overrides) -> ComputeRewardsRequest:
         raise wrong(name, "is empty; a request has `task`, `prefix` and `candidates`")
     if not isinstance(document, dict):
         raise wrong(name, "must be a mapping with `task`, `prefix` and `candidates`")
+    if scenario is not None:
+        document = scenario.applied_to(document)
     try:
         return build_request(overrides.apply(document))
     except ValueError as error:

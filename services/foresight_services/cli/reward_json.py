@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foresight import CandidateReward, Future, Interval, Rewards, Usage, ValueRange
+from foresight import (
+    Artifact,
+    CandidateReward,
+    Future,
+    Interval,
+    MetricInfo,
+    MetricScore,
+    Rewards,
+    Usage,
+    ValueRange,
+)
 from foresight.errors import ForesightError
 from foresight_services.cli.ranking import leaders, ranks
 
@@ -27,10 +38,7 @@ def rewards_document(candidates: Sequence[str], rewards: Rewards) -> Document:
         "profile": rewards.profile,
         "profile_version": rewards.profile_version,
         "objective_range": _range(rewards.objective_range),
-        "metrics": [
-            {"name": metric.name, "version": metric.version, "range": _range(metric.range)}
-            for metric in rewards.metrics
-        ],
+        "metrics": [_metric(metric) for metric in rewards.metrics],
         "best": leaders(rewards.values),
         "candidates": [
             {"candidate": text, "rank": rank, **_candidate(reward)}
@@ -77,10 +85,7 @@ def _future(future: Future) -> Document:
         "sample_index": future.sample_index,
         "objective": future.objective,
         "error": _error(future.error),
-        "scores": [
-            {"name": score.name, "value": score.value, "error": _error(score.error)}
-            for score in future.scores
-        ],
+        "scores": [_score(score) for score in future.scores],
         "termination": future.termination,
         "persona": future.persona,
         "policy": (
@@ -90,6 +95,46 @@ def _future(future: Future) -> Document:
         ),
         "goal": future.goal,
         "messages": [{"role": m.role, "content": m.content} for m in future.messages],
+        "artifacts": [_artifact(artifact) for artifact in future.artifacts],
+    }
+
+
+def _metric(metric: MetricInfo) -> Document:
+    return {
+        "name": metric.name,
+        "metric": metric.metric or metric.name,
+        "version": metric.version,
+        "range": _range(metric.range),
+        "unit": metric.unit,
+        "direction": metric.direction,
+    }
+
+
+def _score(score: MetricScore) -> Document:
+    return {
+        "name": score.name,
+        "value": score.value,
+        "error": _error(score.error),
+        "spread": _finite(score.spread),
+        "parts": {name: _finite(part) for name, part in score.parts.items()},
+        "verdicts": [
+            {"score": _finite(said.score), "rationale": said.rationale, "raw": said.raw}
+            for said in score.verdicts
+        ],
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    """Return the number, or null where JSON has none for it: these come from metrics unchecked."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _artifact(artifact: Artifact) -> Document:
+    return {
+        "name": artifact.name,
+        "requirement": artifact.requirement,
+        "text": artifact.text,
+        "error": _error(artifact.error),
     }
 
 

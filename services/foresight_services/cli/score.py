@@ -24,6 +24,7 @@ from foresight_services.cli.group_scoring import score_group
 from foresight_services.cli.request_file import Overrides, read_request
 from foresight_services.cli.reward_json import rewards_document, write_json
 from foresight_services.cli.reward_table import cost_line, failure_lines, reward_table
+from foresight_services.cli.scenario_option import choose_scenario
 from foresight_services.cli.terminal import output
 from foresight_services.config import Config
 
@@ -38,8 +39,23 @@ class _Remote:
 
 def score(
     file: Annotated[
-        str, typer.Argument(help="Request in YAML or JSON; - for standard input.", metavar="FILE")
-    ],
+        str | None,
+        typer.Argument(
+            help="Request in YAML or JSON; - for standard input. Default: an example of --task.",
+            metavar="[FILE]",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Scenario that gives the defaults: its name, or one's own file .yaml.",
+            metavar="NAME|FILE",
+        ),
+    ] = None,
+    example: Annotated[
+        int, typer.Option(help="Example of --task to score where FILE is not given.")
+    ] = 1,
     target: Annotated[
         str | None,
         typer.Option(
@@ -78,7 +94,12 @@ def score(
     if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
         raise wrong("--timeout", "must be a positive number of seconds")
     where = _where(target, tls=tls, tls_ca=tls_ca, config=config)
-    request = read_request(file, Overrides(horizon, samples, seed, policy))
+    scenario = None
+    if task is not None:
+        folder = where.tasks_path if isinstance(where, Config) else ""
+        remote = isinstance(where, _Remote)
+        scenario = choose_scenario(task, example=example, folder=folder, remote=remote)
+    request = read_request(file, Overrides(horizon, samples, seed, policy), scenario)
     if show_futures:
         request.include_futures = True
     rewards = run(_score(request, where, timeout))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
+from foresight_services.config.evaluator import EvaluatorConfig, TranscriptName
 from foresight_services.config.models import BuiltinModelConfig, ModelConfig, PriceConfig
 from foresight_services.config.section import Section
 from foresight_services.worlds.world import TERMINATION_SIGNAL
@@ -74,6 +75,8 @@ class SimulatorConfig(Section):
     """Published versions that stay open though no request uses them."""
     lora_load_timeout_seconds: Seconds = 120.0
     """Time that loading a published LoRA adapter may take."""
+    transcript: TranscriptName = "blocks"
+    """How the conversation is shown to the simulated user."""
 
 
 class TlsConfig(Section):
@@ -141,6 +144,10 @@ class Config(Section):
     """Settings of the builtin worlds."""
     simulator: SimulatorConfig = SimulatorConfig()
     """How futures are simulated."""
+    tasks_path: str = ""
+    """Folder of one's own scenarios, in the format of those that ship. Default: none."""
+    evaluator: EvaluatorConfig = EvaluatorConfig()
+    """How conversations are scored."""
     prompts: dict[str, str] = {}
     """Files that replace prompts, by the prompt's name, such as `user_system`."""
     prices: dict[str, PriceConfig] = {}

@@ -17,7 +17,7 @@ from foresight_services.core.interval import ROUNDING, Interval, mean_interval
 DEFAULT_LEVEL: Final = 0.95
 """Nominal coverage of an interval when the caller does not choose one."""
 
-_LARGEST: Final = 1e150
+LARGEST: Final = 1e150
 """Largest magnitude of a value: its square, summed, is still finite."""
 
 
@@ -51,14 +51,23 @@ def estimate(
         raise ValueError("an estimate needs at least one value")
     limits = None if value_range is None else _checked_range(value_range)
     ordered = tuple(sorted(_checked(value, limits) for value in values))
-    n = len(ordered)
-    # The rounded sum over n can fall outside the sample by one unit in the last place.
-    mean = min(max(math.fsum(ordered) / n, ordered[0]), ordered[-1])
-    stderr = None
-    if n > 1:
-        stderr = math.sqrt(math.fsum((x - mean) ** 2 for x in ordered) / (n - 1) / n)
+    mean, stderr = _mean(ordered), standard_error(ordered)
     interval = mean_interval(ordered, mean=mean, stderr=stderr, value_range=limits, level=level)
-    return Estimate(mean=mean, stderr=stderr, interval=interval, n=n)
+    return Estimate(mean=mean, stderr=stderr, interval=interval, n=len(ordered))
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Return the standard error of the mean of `values`, at least one; None for fewer than two."""
+    n = len(values)
+    if n < 2:
+        return None
+    mean = _mean(values)
+    return math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean; rounded, it would fall outside the values by a unit in the last place."""
+    return min(max(math.fsum(values) / len(values), min(values)), max(values))
 
 
 def paired_difference(
@@ -92,7 +101,7 @@ def paired_difference(
 def _checked_range(value_range: tuple[float, float]) -> tuple[float, float]:
     """Return the range as floats; raise ValueError unless it is finite and ascending."""
     low, high = float(value_range[0]), float(value_range[1])
-    if not -_LARGEST <= low <= high <= _LARGEST:
+    if not -LARGEST <= low <= high <= LARGEST:
         raise ValueError(f"value range must be finite and ascending, got {value_range!r}")
     return low, high
 
@@ -100,8 +109,8 @@ def _checked_range(value_range: tuple[float, float]) -> tuple[float, float]:
 def _checked(value: float, limits: tuple[float, float] | None) -> float:
     """Return the value as a float within `limits`, after taking off what rounding added."""
     number = float(value) + 0.0  # turns -0.0 into 0.0, so that equal samples have equal bits
-    if not -_LARGEST <= number <= _LARGEST:
-        raise ValueError(f"value must be finite and at most {_LARGEST:g} in size, got {value!r}")
+    if not -LARGEST <= number <= LARGEST:
+        raise ValueError(f"value must be finite and at most {LARGEST:g} in size, got {value!r}")
     if limits is None:
         return number
     low, high = limits

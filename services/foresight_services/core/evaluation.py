@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from foresight_services.core import checks
 from foresight_services.core.budget import Account, divide, open_account, purse_of
 from foresight_services.core.deadline import until
-from foresight_services.core.errors import Failure, Reason, Upstream, Violation, failure_from
+from foresight_services.core.errors import Reason, Upstream, Violation, failure_from
 from foresight_services.core.future import (
     ConversationScores,
     EvaluationItem,
@@ -18,7 +18,8 @@ from foresight_services.core.future import (
     MetricInfo,
     MetricScore,
 )
-from foresight_services.core.ports import Clock, Metric, MetricCatalog
+from foresight_services.core.ports import Clock, Extractor, Metric, MetricCatalog
+from foresight_services.core.subject import Subject
 from foresight_services.core.usage import Ledger
 
 RANGE_TOLERANCE = 1e-9
@@ -38,8 +39,9 @@ def _violations(setup: EvaluationSetup) -> Iterator[Violation]:
 class Evaluation:
     """Judges conversations; implements the port `Evaluator`."""
 
-    def __init__(self, *, catalog: MetricCatalog, clock: Clock) -> None:
+    def __init__(self, *, catalog: MetricCatalog, extractor: Extractor, clock: Clock) -> None:
         self._catalog = catalog
+        self._extractor = extractor
         self._clock = clock
 
     @asynccontextmanager
@@ -48,8 +50,10 @@ class Evaluation:
     ) -> AsyncIterator[LocalSession]:
         """Check `setup` and return a session; see the port."""
         checks.require(_violations(setup))
-        metrics = self._catalog.build(setup)
-        yield LocalSession(metrics, self._clock, deadline, _account(setup, metrics))
+        async with until(deadline, self._clock):
+            metrics = await self._catalog.build(setup)
+        account = _account(setup, metrics)
+        yield LocalSession(setup, metrics, self._extractor, self._clock, deadline, account)
 
 
 def _account(setup: EvaluationSetup, metrics: tuple[Metric, ...]) -> Account | None:
@@ -64,15 +68,19 @@ class LocalSession:
 
     def __init__(
         self,
+        setup: EvaluationSetup,
         metrics: tuple[Metric, ...],
+        extractor: Extractor,
         clock: Clock,
         deadline: float | None,
         account: Account | None = None,
     ) -> None:
-        self._account = account
+        self._setup = setup
         self._metrics = metrics
+        self._extractor = extractor
         self._clock = clock
         self._deadline = deadline
+        self._account = account
 
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
@@ -85,27 +93,33 @@ class LocalSession:
         which = item.id
         with purse_of(self._account, sample=which.sample, candidate=which.candidate) as purse:
             ledger = Ledger(purse)
-            outcomes = await asyncio.gather(
-                *(self._outcome(metric, item, ledger) for metric in self._metrics)
+            subject = Subject(
+                self._setup,
+                item,
+                ledger=ledger,
+                extractor=self._extractor,
+                deadline=self._deadline,
             )
-        scores = tuple(
-            MetricScore(metric.info.name, outcome)
-            for metric, outcome in zip(self._metrics, outcomes, strict=True)
-        )
+            async with subject:
+                scores = await asyncio.gather(
+                    *(self._score(metric, subject) for metric in self._metrics)
+                )
+                artifacts = subject.extracted
         seconds = self._clock.now() - start
-        return ConversationScores(item.id, scores, ledger.usage(messages=0, seconds=seconds))
+        usage = ledger.usage(messages=0, seconds=seconds)
+        return ConversationScores(item.id, tuple(scores), usage, artifacts)
 
-    async def _outcome(
-        self, metric: Metric, item: EvaluationItem, ledger: Ledger
-    ) -> float | Failure:
+    async def _score(self, metric: Metric, subject: Subject) -> MetricScore:
         """Return the metric's score, or its failure."""
+        name = metric.info.name
         try:
             async with until(self._deadline, self._clock):
-                value = float(await metric.score(item, ledger))
+                score = await metric.score(subject)
+            value = float(score.value)
             check_score(metric.info, value)
         except Exception as error:
-            return failure_from(error)
-        return value
+            return MetricScore(name, failure_from(error))
+        return MetricScore(name, value, score.spread, score.verdicts, score.parts)
 
 
 def check_score(info: MetricInfo, value: float) -> None:

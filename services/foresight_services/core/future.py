@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from foresight_services.core.budget import NO_LIMIT, Budget
 from foresight_services.core.conversation import Conversation, Message
@@ -60,6 +62,8 @@ class SimulationRequest:
     """The policy is told to be proactive in the samples below this index."""
     published: PublishedPolicy | None = None
     """Where the policy's version is served; None for a policy of the simulator's configuration."""
+    personas: tuple[str, ...] = ()
+    """Personas that the user may play; empty for all that the simulator has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +131,78 @@ class EvaluationSetup:
         return (*self.prefix, candidate, *item.messages)
 
 
+class Direction(StrEnum):
+    """Which scores of a metric are the better ones."""
+
+    MORE = "more"
+    LESS = "less"
+    UNKNOWN = ""
+
+
 @dataclass(frozen=True, slots=True)
 class MetricInfo:
     """A metric as it will be applied."""
 
     name: str
-    """Name of the metric."""
+    """Label of the metric in this evaluation."""
     version: str
     """Version of its definition."""
     range: Range | None
     """The values that it can take here; None where it has no bound."""
     judge_calls: int = 0
     """Calls of the judge that one score takes; those that are repeated do not count."""
+    metric: str = ""
+    """Name of the metric itself; empty for `name`."""
+    unit: str = ""
+    """Unit of the scores; empty for a pure number."""
+    direction: Direction = Direction.UNKNOWN
+    """Which scores are the better ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge said when it was asked once."""
+
+    score: float
+    """Its score, in the metric's unit."""
+    rationale: str
+    """Its reasons, in its own words."""
+    raw: str
+    """Its reply as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric's number for one conversation, and what it rests on."""
+
+    value: float
+    """The score, in the metric's unit."""
+    spread: float | None = None
+    """Standard deviation between the votes of a judge; None for fewer than two."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What the judge said, each time that it was asked."""
+    parts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Further numbers that the metric found on its way, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An artifact to extract from a conversation."""
+
+    artifact: str
+    """What to extract, in plain words, such as `answer`."""
+    requirement: str = ""
+    """What it has to meet beside that; empty for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What became of an extraction."""
+
+    wanted: Wanted
+    """What was asked for."""
+    outcome: str | Failure
+    """The artifact's text, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +210,15 @@ class MetricScore:
     """One metric's verdict on one conversation."""
 
     name: str
-    """Name of the metric."""
+    """Label of the metric."""
     outcome: float | Failure
     """The score, or why there is none."""
+    spread: float | None = None
+    """Standard deviation between the votes of a judge; None for fewer than two."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What the judge said, each time that it was asked."""
+    parts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Further numbers that the metric found on its way, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +231,5 @@ class ConversationScores:
     """One for every metric, in the order of the setup."""
     usage: Usage
     """What the scoring cost."""
+    artifacts: tuple[Extracted, ...] = ()
+    """What was extracted for the metrics, once for all of them."""

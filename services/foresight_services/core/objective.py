@@ -1,17 +1,14 @@
-"""The objective: how the metric scores of one conversation become one number.
+"""The objective: which metrics make a conversation good, and the profile that joins them.
 
-A profile fixes the arithmetic and carries a version, so that a reward can say by which rule it was
-made. `release` is CollabLLM 0.0.8 (`collabllm/reward.py`): the weighted sum, without cap, clamp or
-normalisation.
+`core/profiles.py` has the profiles, `core/aggregation.py` their arithmetic.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 JsonValue = None | bool | float | str | list["JsonValue"] | Mapping[str, "JsonValue"]
 """A metric parameter as it travels; numbers are doubles."""
@@ -28,6 +25,25 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Clamp:
+    """Limits that a number is moved to where it lies beyond them."""
+
+    low: float | None = None
+    """Least value; None for no limit."""
+    high: float | None = None
+    """Greatest value; None for no limit."""
+
+    def __call__(self, value: float) -> float:
+        """Return `value` within the limits."""
+        if self.low is not None and value < self.low:
+            return self.low
+        return self.high if self.high is not None and value > self.high else value
+
+
+NO_CLAMP: Final = Clamp()
+
+
+@dataclass(frozen=True, slots=True)
 class MetricSpec:
     """A metric and its weight."""
 
@@ -39,6 +55,17 @@ class MetricSpec:
     """What to extract from the conversation before scoring; empty for nothing."""
     parameters: Mapping[str, JsonValue] = field(default_factory=lambda: MappingProxyType({}))
     """The metric's own parameters."""
+    label: str = ""
+    """Name of this entry in results; empty for the metric's name."""
+    normalise: bool = False
+    """Whether the score is mapped to 0..1 by the metric's range; profile `custom` only."""
+    clamp: Clamp = NO_CLAMP
+    """Limits of the weighted score; profile `custom` only."""
+
+    @property
+    def title(self) -> str:
+        """Name of this entry in results."""
+        return self.label or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,54 +76,5 @@ class Objective:
     """Name of the profile."""
     metrics: tuple[MetricSpec, ...] = ()
     """Metrics and weights."""
-
-
-class Profile(Protocol):
-    """A rule that joins metric scores."""
-
-    @property
-    def name(self) -> str:
-        """Name of the profile."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Version of its definition."""
-        ...
-
-    def value(self, weights: Sequence[float], scores: Sequence[float]) -> float:
-        """Return the objective of one conversation; both sequences are in the same order."""
-        ...
-
-    def value_range(self, weights: Sequence[float], ranges: Sequence[Range | None]) -> Range | None:
-        """Return the range of `value`, or None where a metric has none."""
-        ...
-
-
-class Release:
-    """The weighted sum of CollabLLM 0.0.8."""
-
-    name: Final = "release"
-    version: Final = "1"
-
-    def value(self, weights: Sequence[float], scores: Sequence[float]) -> float:
-        """Return the sum of weight times score, exactly rounded."""
-        return math.fsum(w * s for w, s in zip(weights, scores, strict=True))
-
-    def value_range(self, weights: Sequence[float], ranges: Sequence[Range | None]) -> Range | None:
-        """Return the range of the sum; a metric of weight 0 needs no range."""
-        lows: list[float] = []
-        highs: list[float] = []
-        for weight, values in zip(weights, ranges, strict=True):
-            if weight == 0:
-                continue
-            if values is None:
-                return None
-            ends = (weight * values.low, weight * values.high)
-            lows.append(min(ends))
-            highs.append(max(ends))
-        return Range(math.fsum(lows), math.fsum(highs))
-
-
-PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({Release.name: Release()})
-"""Every profile by its name."""
+    clamp: Clamp = NO_CLAMP
+    """Limits of a conversation's objective; profile `custom` only."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from foresight_services.core.conversation import Conversation
 from foresight_services.core.future import (
@@ -19,11 +19,16 @@ from foresight_services.core.future import (
     EvaluationSetup,
     Future,
     MetricInfo,
+    Score,
     SimulationRequest,
+    Wanted,
 )
 from foresight_services.core.objective import JsonValue
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import Ledger, ModelUsage
+
+if TYPE_CHECKING:
+    from foresight_services.core.subject import Subject
 
 ModelRole = Literal["user", "policy", "judge"]
 """The parts that models play."""
@@ -177,8 +182,13 @@ class GoalSource(Protocol):
 class Personas(Protocol):
     """Draws who the simulated user is."""
 
-    def draw(self, seed: int) -> str:
-        """Return the name of a persona; the same one for the same seed."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all personas."""
+        ...
+
+    def draw(self, seed: int, among: tuple[str, ...] = ()) -> str:
+        """Return the name of a persona, of `among` if that names any; equal for equal seeds."""
         ...
 
 
@@ -190,7 +200,7 @@ class Metric(Protocol):
         """Name, version and range."""
         ...
 
-    async def score(self, item: EvaluationItem, ledger: Ledger) -> float:
+    async def score(self, subject: Subject) -> Score:
         """Return the score of one conversation, in the metric's unit."""
         ...
 
@@ -198,8 +208,21 @@ class Metric(Protocol):
 class MetricCatalog(Protocol):
     """Builds metrics from their specs."""
 
-    def build(self, setup: EvaluationSetup) -> tuple[Metric, ...]:
-        """Return the metrics of `setup`, in order; InvalidInput names `metrics[i]...`."""
+    async def build(self, setup: EvaluationSetup) -> tuple[Metric, ...]:
+        """Return the metrics of `setup`, in order, ready to score.
+
+        Raises:
+            InvalidInput: naming `metrics[i]...` or `task...`.
+            Precondition: where a metric needs what this machine or configuration lacks.
+        """
+        ...
+
+
+class Extractor(Protocol):
+    """Finds artifacts in conversations."""
+
+    async def extract(self, wanted: Wanted, subject: Subject) -> str:
+        """Return the artifact's text; Upstream with EXTRACTION_FAILED where it cannot be had."""
         ...
 
 

@@ -2,7 +2,8 @@
 
 A field is a name in braces, `{goal}`; any other brace is text, so that JSON can be shown as it is,
 and `{{goal}}` writes the name itself in braces. Values are put in as they are and never searched
-for fields. A wrong prompt is found when it is loaded, not when a conversation meets it.
+for fields. The line break that ends a file's last line is no part of its prompt; every other byte
+is. A wrong prompt is found when it is loaded, not when a conversation meets it.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ MAX_PROMPT_CHARACTERS: Final = 200_000
 # and not text that a model is shown.
 _FIELD: Final = re.compile(r"\{\{([a-z_]+)\}\}|\{([a-z_]+)\}|\{ {0,3}([A-Za-z_]\w*) {0,3}\}")
 
+_LAST_LINE_BREAK: Final = re.compile(r"\r?\n\Z")
+
 
 class Readable(Protocol):
     """A file of a package or of the disk."""
 
-    def read_text(self, encoding: str) -> str:
-        """Return the file's text."""
+    def read_bytes(self) -> bytes:
+        """Return what the file holds."""
         ...
 
 
@@ -76,7 +79,7 @@ class Prompt:
 
 
 def parse_prompt(spec: PromptSpec, text: str, source: str) -> Prompt:
-    """Return the prompt `text`; white space at its end does not count.
+    """Return the prompt `text`, less one line break at its end.
 
     Raises:
         InvalidInput: naming `source`, with every field that is unknown or missing.
@@ -84,7 +87,7 @@ def parse_prompt(spec: PromptSpec, text: str, source: str) -> Prompt:
     violations = tuple(_violations(spec, text, source))
     if violations:
         raise InvalidInput(violations)
-    return Prompt(spec.name, text.rstrip())
+    return Prompt(spec.name, _LAST_LINE_BREAK.sub("", text, count=1))
 
 
 def _violations(spec: PromptSpec, text: str, source: str) -> Iterator[Violation]:
@@ -155,9 +158,10 @@ class PromptFiles:
 def _load(spec: PromptSpec, shipped: Folder, replaced: Path | None) -> Prompt:
     if replaced is None:
         name = f"{spec.name}.txt"
-        return parse_prompt(spec, shipped.joinpath(name).read_text("utf-8"), name)
+        return parse_prompt(spec, shipped.joinpath(name).read_bytes().decode(), name)
     try:
-        text = replaced.read_text("utf-8")
+        # Not `read_text`, which would turn the line breaks of other systems into its own.
+        text = replaced.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         problem = f"{replaced} cannot be read: {' '.join(str(error).split())}"
         raise InvalidInput((Violation(f"prompts.{spec.name}", problem),)) from error

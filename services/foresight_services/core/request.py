@@ -11,7 +11,8 @@ from foresight_services.core import checks
 from foresight_services.core.budget import NO_LIMIT, Budget
 from foresight_services.core.conversation import Conversation
 from foresight_services.core.errors import Violation
-from foresight_services.core.objective import PROFILES, MetricSpec, Objective
+from foresight_services.core.objective import NO_CLAMP, MetricSpec, Objective
+from foresight_services.core.profiles import PROFILES
 from foresight_services.core.suggest import one_of
 from foresight_services.core.task import PolicyRef, Preset, Task
 
@@ -19,6 +20,8 @@ MAX_METADATA: Final = 64
 MAX_WEIGHT: Final = 1e9
 MAX_REQUEST_ID: Final = 128
 MAX_JOB: Final = 128
+MAX_PERSONAS: Final = 64
+MAX_LABEL: Final = 64
 
 NO_PRESET: Final = Preset(
     task=Task(),
@@ -64,6 +67,8 @@ class RewardQuery:
     """What its model calls may cost."""
     job: str = ""
     """The training job that it is for; empty for none."""
+    personas: tuple[str, ...] = ()
+    """Personas that the user may play; empty for the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class RewardRequest:
     proactive_samples: int = 0
     budget: Budget = NO_LIMIT
     job: str = ""
+    personas: tuple[str, ...] = ()
 
 
 def share_of(samples: int, share: float) -> int:
@@ -111,10 +117,7 @@ def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
         task=_with_defaults(query.task, preset.task),
         prefix=query.prefix,
         candidates=query.candidates,
-        objective=Objective(
-            profile=query.objective.profile or preset.objective.profile,
-            metrics=query.objective.metrics or preset.objective.metrics,
-        ),
+        objective=_prepared(_asked(query.objective, preset.objective)),
         horizon_messages=_given(query.horizon_messages, preset.horizon_messages),
         samples_min=_given(query.samples_min, (samples_max + 1) // 2),
         samples_max=samples_max,
@@ -125,6 +128,7 @@ def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
         proactive_samples=share_of(samples_max, query.proactive_share),
         budget=query.budget,
         job=query.job,
+        personas=query.personas or preset.personas,
     )
 
 
@@ -158,6 +162,24 @@ def _with_defaults(task: Task, defaults: Task) -> Task:
         world=task.world or defaults.world,
         metadata={**defaults.metadata, **task.metadata},
     )
+
+
+def _asked(objective: Objective, defaults: Objective) -> Objective:
+    """Return `objective` with the preset's defaults; its limits are those of its profile."""
+    clamp = objective.clamp
+    if clamp == NO_CLAMP and not objective.profile:
+        clamp = defaults.clamp
+    return Objective(
+        profile=objective.profile or defaults.profile,
+        metrics=objective.metrics or defaults.metrics,
+        clamp=clamp,
+    )
+
+
+def _prepared(objective: Objective) -> Objective:
+    """Return `objective` with its profile's defaults of the metrics' parameters."""
+    profile = PROFILES[objective.profile]
+    return replace(objective, metrics=tuple(map(profile.prepared, objective.metrics)))
 
 
 def _task(task: Task, presets: Mapping[str, Preset]) -> Iterator[Violation]:
@@ -195,12 +217,16 @@ def _objective(query: RewardQuery, presets: Mapping[str, Preset]) -> Iterator[Vi
     seen: dict[str, int] = {}
     for index, spec in enumerate(objective.metrics):
         yield from _metric(f"objective.metrics[{index}]", spec)
-        if spec.name and spec.name in seen:
+        if spec.name and spec.title in seen:
+            field, title = "label" if spec.label else "name", spec.title[:MAX_LABEL]
             yield Violation(
-                f"objective.metrics[{index}].name",
-                f"{spec.name!r} is already metric {seen[spec.name]}; name each metric once",
+                f"objective.metrics[{index}].{field}",
+                f"{title!r} is already metric {seen[spec.title]}; give each its own label",
             )
-        seen.setdefault(spec.name, index)
+        seen.setdefault(spec.title, index)
+    complete = _asked(objective, defaults)
+    if complete.profile in PROFILES:
+        yield from PROFILES[complete.profile].violations(complete)
 
 
 def _metric(path: str, spec: MetricSpec) -> Iterator[Violation]:
@@ -211,6 +237,8 @@ def _metric(path: str, spec: MetricSpec) -> Iterator[Violation]:
             f"{path}.weight",
             f"is {spec.weight}; must be a finite number, -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}",
         )
+    if len(spec.label) > MAX_LABEL:
+        yield Violation(f"{path}.label", f"has {len(spec.label)} characters; at most {MAX_LABEL}")
     yield from checks.size(f"{path}.artifact", spec.artifact)
 
 
@@ -227,6 +255,9 @@ def _simulation(query: RewardQuery) -> Iterator[Violation]:
             "simulation.samples.min",
             f"is {query.samples_min}, more than `max`, {query.samples_max}; must be at most that",
         )
+    if len(query.personas) > MAX_PERSONAS:
+        problem = f"has {len(query.personas)} entries; at most {MAX_PERSONAS}"
+        yield Violation("simulation.personas", problem)
     for name in ("system_prompt_share", "proactive_share"):
         share = getattr(query, name)
         if not 0.0 <= share <= 1.0:  # also refuses NaN

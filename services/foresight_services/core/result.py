@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from foresight_services.core.errors import Failure
 from foresight_services.core.estimator import Estimate
-from foresight_services.core.future import FutureId, MetricInfo, MetricScore, SimulatedFuture
+from foresight_services.core.future import (
+    Extracted,
+    FutureId,
+    MetricInfo,
+    MetricScore,
+    SimulatedFuture,
+)
 from foresight_services.core.objective import Range
 from foresight_services.core.usage import Usage
 
@@ -37,6 +43,8 @@ class ScoredFuture:
     """What it cost, its scoring included."""
     abandoned: bool = False
     """Whether it was given up before it ended; `error` tells why."""
+    artifacts: tuple[Extracted, ...] = ()
+    """What was extracted for the metrics."""
 
     @classmethod
     def failed(cls, which: FutureId, failure: Failure, usage: Usage) -> ScoredFuture:

@@ -158,11 +158,7 @@ class Rewards:
                         self._evaluator.open(setup, deadline=stop)
                     )
             except InvalidInput as error:
-                raise InvalidInput(
-                    tuple(
-                        Violation(f"objective.{v.field}", v.description) for v in error.violations
-                    )
-                ) from error
+                raise _within(error, "metrics", "objective") from error
             yield session
 
     async def _scored(
@@ -236,6 +232,7 @@ class Rewards:
             proactive_samples=request.proactive_samples,
             published=policy.published,
             budget=_simulators_share(request, session),
+            personas=request.personas,
         )
         ended: Exception = _ended_early()
         async with asyncio.TaskGroup() as scoring:
@@ -243,6 +240,8 @@ class Rewards:
                 async with aclosing(self._simulator.simulate(simulation, deadline=stop)) as futures:
                     async for future in futures:
                         scoring.create_task(self._score(session, future, results))
+            except InvalidInput as error:
+                ended = _within(error, "personas", "simulation")
             except Exception as error:
                 ended = error
         results.put_nowait(ended)
@@ -268,11 +267,27 @@ class Rewards:
         usage = total(
             (future.usage, scores.usage), seconds=future.usage.seconds + scores.usage.seconds
         )
-        results.put_nowait(ScoredFuture(future.id, simulated, scores.scores, None, usage))
+        results.put_nowait(
+            ScoredFuture(
+                future.id, simulated, scores.scores, None, usage, artifacts=scores.artifacts
+            )
+        )
 
 
 def _ended_early() -> DomainError:
     return Upstream(Reason.SERVICE_UNAVAILABLE, "the simulator ended without this future")
+
+
+def _within(error: InvalidInput, name: str, parent: str) -> InvalidInput:
+    """Return `error` with its fields called `name` where they are in the request."""
+    if not any(violation.field.startswith(name) for violation in error.violations):
+        return error
+    return InvalidInput(
+        tuple(
+            Violation(f"{parent}.{v.field}" if v.field.startswith(name) else v.field, v.description)
+            for v in error.violations
+        )
+    )
 
 
 def _simulators_share(request: RewardRequest, session: EvaluationSession) -> Budget:

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Literal
 
 from foresight_services.core import checks, published
@@ -39,6 +40,7 @@ from foresight_services.core.ports import (
     Telemetry,
 )
 from foresight_services.core.seeds import derive_seed
+from foresight_services.core.suggest import one_of
 from foresight_services.core.task import Task
 from foresight_services.core.usage import Ledger
 
@@ -118,7 +120,7 @@ class Simulation:
         self, request: SimulationRequest, *, deadline: float | None = None
     ) -> AsyncGenerator[Future, None]:
         """Yield every future of `request` once, as it ends; see the port."""
-        checks.require(_violations(request))
+        checks.require(chain(_violations(request), self._unknown_personas(request)))
         self._goals.check(request.task)
         async with self._policy(request, deadline) as policy:
             goals = self._draw_goals(request)
@@ -229,7 +231,7 @@ class Simulation:
             "user": (self._user, seen_by_user(task, goal)),
             "assistant": (policy.model, seen_by_policy(task)),
         }
-        persona = self._persona(seed, sample)
+        persona = self._persona(request, sample)
         termination = Termination.HORIZON
         for index in range(request.horizon_messages):
             conversation = (*opening, *said)
@@ -261,8 +263,16 @@ class Simulation:
                 break
         return SimulatedFuture(goal, tuple(said), termination, policy.ref, persona)
 
-    def _persona(self, seed: int, sample: int) -> str:
+    def _persona(self, request: SimulationRequest, sample: int) -> str:
         """Return who the user is in this sample, whatever the candidate."""
         if self._personas is None:
             return ""
-        return self._personas.draw(derive_seed(seed, sample, "persona"))
+        seed = derive_seed(request.seed, sample, "persona")
+        return self._personas.draw(seed, request.personas)
+
+    def _unknown_personas(self, request: SimulationRequest) -> Iterator[Violation]:
+        """Yield every persona that the simulator has not; rules play none and take any name."""
+        known = () if self._personas is None else self._personas.names
+        for index, name in enumerate(request.personas):
+            if known and name not in known:
+                yield Violation(f"personas[{index}]", one_of(name, known))

@@ -57,3 +57,5 @@ class Preset:
     """Futures for each candidate."""
     max_message_tokens: int
     """Limit on one simulated message, in tokens."""
+    personas: tuple[str, ...] = ()
+    """Personas that the user may play; empty for all that the simulator has."""

@@ -63,6 +63,7 @@ def decode_scores(scores: pb.ConversationScores) -> ConversationScores:
         FutureId(scores.candidate_index, scores.sample_index),
         tuple(codec.decode_score(score) for score in scores.scores),
         codec.decode_usage(scores.usage),
+        tuple(map(codec.decode_artifact, scores.artifacts)),
     )
 
 
@@ -73,4 +74,5 @@ def encode_scores(scores: ConversationScores) -> pb.ConversationScores:
         sample_index=scores.id.sample,
         scores=[codec.encode_score(score) for score in scores.scores],
         usage=codec.encode_usage(scores.usage),
+        artifacts=[codec.encode_artifact(artifact) for artifact in scores.artifacts],
     )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import grpc.aio
 
 from foresight.v1 import evaluator_service_pb2 as pb
 from foresight.v1 import evaluator_service_pb2_grpc as pb_grpc
+from foresight_services.core.errors import Failure, Upstream
+from foresight_services.core.evaluation import check_score
 from foresight_services.core.future import (
     ConversationScores,
     EvaluationItem,
     EvaluationSetup,
     FutureId,
     MetricInfo,
+    MetricScore,
 )
 from foresight_services.core.ports import Clock
 from foresight_services.evaluator.codec import decode_scores, encode_item, encode_setup
@@ -81,7 +86,12 @@ class RemoteSession:
     async def start(self, setup: EvaluationSetup) -> None:
         """Send `setup` and return once the evaluator is ready for it."""
         self._outbox.put_nowait(pb.EvaluateRequest(setup=encode_setup(setup)))
-        self._metrics = await self._ready
+        metrics = await self._ready
+        titles = [spec.title for spec in setup.metrics]
+        problem = _problem(metrics, titles)
+        if problem is not None:
+            raise unreachable(self._peer_name, problem)
+        self._metrics = metrics
 
     async def close(self) -> None:
         """End the stream, whatever is still in flight on it."""
@@ -137,7 +147,34 @@ class RemoteSession:
         waiter = self._waiting.get(scores.id)
         if waiter is None or waiter.done():
             return
-        if len(scores.scores) == len(self._metrics):
-            waiter.set_result(scores)
+        if [score.name for score in scores.scores] == [info.name for info in self._metrics]:
+            waiter.set_result(
+                replace(scores, scores=tuple(map(_checked, self._metrics, scores.scores)))
+            )
         else:
-            waiter.set_exception(unreachable(self._peer_name, "left out a metric's score"))
+            problem = "did not give one score for every metric, in the order of the setup"
+            waiter.set_exception(unreachable(self._peer_name, problem))
+
+
+def _problem(metrics: tuple[MetricInfo, ...], titles: list[str]) -> str | None:
+    """Return what is wrong with an answer to a setup whose metrics have `titles`, or None."""
+    if [info.name for info in metrics] != titles:
+        return "did not accept the metrics of the setup one by one, under their labels"
+    for info in metrics:
+        ends = () if info.range is None else (info.range.low, info.range.high)
+        if not all(map(math.isfinite, ends)) or list(ends) != sorted(ends) or info.judge_calls < 0:
+            return (
+                f"described the metric {info.name!r} by a range or a number of calls that is none"
+            )
+    return None
+
+
+def _checked(info: MetricInfo, score: MetricScore) -> MetricScore:
+    """Return `score`, or its failure where it is no score of the metric, whoever computed it."""
+    if isinstance(score.outcome, Failure):
+        return score
+    try:
+        check_score(info, score.outcome)
+    except Upstream as error:
+        return MetricScore(score.name, error.failure)
+    return score

@@ -2,79 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from foresight_services.core.errors import InvalidInput, Violation
-from foresight_services.core.future import EvaluationSetup
-from foresight_services.core.objective import MetricSpec
-from foresight_services.core.ports import ChatModel, Metric
+from foresight_services.core.future import EvaluationSetup, MetricInfo, Score
+from foresight_services.core.ports import Metric
+from foresight_services.core.subject import Subject
 from foresight_services.core.suggest import one_of
-from foresight_services.metrics.messages import Messages
-from foresight_services.metrics.success import Success
-from foresight_services.metrics.token_amount import TokenAmount
+from foresight_services.metrics import (
+    accuracy,
+    helpfulness,
+    interactivity,
+    messages,
+    preference,
+    rubric,
+    success,
+    token_amount,
+)
+from foresight_services.metrics.artifact import wanted_by
+from foresight_services.metrics.definition import Definition, Prepared
+from foresight_services.metrics.tools import Tools
 
-
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """How a metric is made."""
-
-    build: Callable[[MetricSpec, EvaluationSetup, ChatModel], Metric]
-    """Makes the metric for one setup."""
-    parameters: Mapping[str, tuple[str, ...]]
-    """Its parameters and the values that each may take."""
-    artifact: bool = False
-    """Whether it can score an artifact extracted from the conversation."""
-
-
-METRICS: Final[Mapping[str, Maker]] = MappingProxyType(
+SHIPPED: Final[Mapping[str, Definition]] = MappingProxyType(
     {
-        Success.name: Maker(Success, {}),
-        Messages.name: Maker(Messages, {}),
-        TokenAmount.name: Maker(TokenAmount, TokenAmount.parameters),
+        definition.name: definition
+        for definition in (
+            accuracy.DEFINITION,
+            helpfulness.DEFINITION,
+            interactivity.DEFINITION,
+            messages.DEFINITION,
+            preference.DEFINITION,
+            rubric.DEFINITION,
+            success.DEFINITION,
+            token_amount.DEFINITION,
+        )
     }
 )
-"""Every metric by its name."""
+"""Every metric that ships, by its name."""
 
 
 class Catalog:
     """Builds metrics; implements the port `MetricCatalog`."""
 
-    def __init__(self, *, judge: ChatModel) -> None:
-        self._judge = judge
+    def __init__(self, *, tools: Tools, definitions: Mapping[str, Definition] = SHIPPED) -> None:
+        self._tools = tools
+        self._definitions = definitions
 
-    def build(self, setup: EvaluationSetup) -> tuple[Metric, ...]:
+    async def build(self, setup: EvaluationSetup) -> tuple[Metric, ...]:
         """Return the metrics of `setup`; InvalidInput lists every spec that is wrong."""
-        violations = [
-            violation
-            for index, spec in enumerate(setup.metrics)
-            for violation in _check(f"metrics[{index}]", spec)
-        ]
+        violations: dict[Violation, None] = {}
+        for index, spec in enumerate(setup.metrics):
+            definition = self._definitions.get(spec.name)
+            path = f"metrics[{index}]"
+            if definition is None:
+                unknown = Violation(f"{path}.name", one_of(spec.name, self._definitions))
+                violations[unknown] = None
+            else:
+                violations.update(dict.fromkeys(definition.violations(path, spec, setup)))
         if not setup.metrics:
-            violations.append(Violation("metrics", "is empty; name at least one metric"))
+            violations[Violation("metrics", "is empty; name at least one metric")] = None
         if violations:
             raise InvalidInput(tuple(violations))
-        return tuple(METRICS[spec.name].build(spec, setup, self._judge) for spec in setup.metrics)
+        return await self._built(setup)
+
+    async def _built(self, setup: EvaluationSetup) -> tuple[Metric, ...]:
+        metrics: list[Metric] = []
+        extracted = set()
+        for index, spec in enumerate(setup.metrics):
+            definition = self._definitions[spec.name]
+            try:
+                metric = definition.build(spec, setup, self._tools)
+                if isinstance(metric, Prepared):
+                    await metric.prepare()
+            except InvalidInput as error:
+                raise _at(error, f"metrics[{index}]") from error
+            info = replace(
+                metric.info,
+                name=spec.title,
+                metric=spec.name,
+                version=definition.version,
+                unit=definition.unit,
+                direction=definition.direction,
+            )
+            wanted = wanted_by(spec, setup.task)
+            if wanted is not None and wanted not in extracted:
+                extracted.add(wanted)
+                info = replace(info, judge_calls=info.judge_calls + 1)
+            metrics.append(Labelled(metric, info))
+        return tuple(metrics)
 
 
-def _check(path: str, spec: MetricSpec) -> list[Violation]:
-    maker = METRICS.get(spec.name)
-    if maker is None:
-        return [Violation(f"{path}.name", one_of(spec.name, METRICS))]
-    violations = []
-    if spec.artifact and not maker.artifact:
-        violations.append(
-            Violation(f"{path}.artifact", f"{spec.name!r} scores the conversation itself")
+class Labelled:
+    """A metric under the name that its spec gives it; implements the port `Metric`."""
+
+    def __init__(self, metric: Metric, info: MetricInfo) -> None:
+        self._metric = metric
+        self.info = info
+
+    async def score(self, subject: Subject) -> Score:
+        """Return the metric's score."""
+        return await self._metric.score(subject)
+
+
+def _at(error: InvalidInput, path: str) -> InvalidInput:
+    """Return `error` with the field `metric` written as `path`."""
+    return InvalidInput(
+        tuple(
+            Violation(path + v.field.removeprefix("metric"), v.description)
+            if v.field.startswith("metric.") or v.field == "metric"
+            else v
+            for v in error.violations
         )
-    for key, value in sorted(spec.parameters.items()):
-        field = f"{path}.parameters.{key[:64]}"
-        if key not in maker.parameters:
-            known = one_of(key, maker.parameters) if maker.parameters else "takes no parameters"
-            violations.append(Violation(field, known))
-        elif not isinstance(value, str):
-            violations.append(Violation(field, f"must be one of {maker.parameters[key]}"))
-        elif value not in maker.parameters[key]:
-            violations.append(Violation(field, one_of(value, maker.parameters[key])))
-    return violations
+    )

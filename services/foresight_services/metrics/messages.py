@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Final
 
-from foresight_services.core.future import EvaluationItem, EvaluationSetup, MetricInfo
+from foresight_services.core.future import Direction, EvaluationSetup, MetricInfo, Score
 from foresight_services.core.objective import MetricSpec, Range
-from foresight_services.core.ports import ChatModel
-from foresight_services.core.usage import Ledger
+from foresight_services.core.subject import Subject
+from foresight_services.metrics.definition import Definition
+from foresight_services.metrics.tools import Tools
 
 
 class Messages:
@@ -16,17 +17,13 @@ class Messages:
     Unit: messages, from 1 to 1 + horizon. Inputs: the future.
     """
 
-    name: ClassVar[str] = "messages"
+    def __init__(self, spec: MetricSpec, setup: EvaluationSetup, tools: Tools) -> None:
+        del spec, tools
+        self.info = MetricInfo("messages", "1", Range(1.0, 1.0 + setup.horizon_messages))
 
-    def __init__(self, spec: MetricSpec, setup: EvaluationSetup, judge: ChatModel) -> None:
-        del spec, judge
-        self._horizon = setup.horizon_messages
-
-    @property
-    def info(self) -> MetricInfo:
-        """Name, version and range."""
-        return MetricInfo(self.name, "1", Range(1.0, 1.0 + self._horizon))
-
-    async def score(self, item: EvaluationItem, ledger: Ledger) -> float:
+    async def score(self, subject: Subject) -> Score:
         """Count the candidate and the messages after it."""
-        return 1.0 + len(item.messages)
+        return Score(1.0 + len(subject.item.messages))
+
+
+DEFINITION: Final = Definition("messages", Messages, unit="messages", direction=Direction.LESS)

@@ -12,6 +12,11 @@ _WORD: Final = re.compile(r"\w+|[^\w\s]")
 _LONGEST_CACHED: Final = 2000
 
 
+def words(text: str) -> list[str]:
+    """Return the words and punctuation marks of `text`, in order."""
+    return _WORD.findall(text)
+
+
 def count_words(text: str) -> int:
     """Return the number of words and punctuation marks in `text`."""
     if len(text) > _LONGEST_CACHED:

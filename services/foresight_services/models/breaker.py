@@ -123,6 +123,7 @@ class BreakerModel:
         self._clock = clock
         self._on_state = on_state
         self._open_until = 0.0
+        self._opened_by: FaultKind | None = None
         self._generation = 0
         """How many states there have been; a call's outcome counts within its own only."""
         self._enter(BreakerState.CLOSED)
@@ -152,6 +153,8 @@ class BreakerModel:
             return reply
         except ModelFault as fault:
             failed = fault.kind in FAILURES
+            if failed and generation == self._generation:
+                self._opened_by = fault.kind
             raise
         finally:
             if generation == self._generation:
@@ -170,7 +173,10 @@ class BreakerModel:
         self._probing += 1
 
     def _refusal(self, what: str, retry_after: float) -> ModelFault:
-        return ModelFault(FaultKind.BREAKER_OPEN, self._name, what, retry_after_seconds=retry_after)
+        cause = f"{what} (last fault: {self._opened_by})" if self._opened_by else what
+        return ModelFault(
+            FaultKind.BREAKER_OPEN, self._name, cause, retry_after_seconds=retry_after
+        )
 
     def _ended(self, failed: bool | None) -> None:
         """Draw the conclusions from a call of this state; None tells nothing."""

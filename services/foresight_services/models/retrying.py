@@ -134,6 +134,7 @@ class RetryingModel:
         rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_retry: Callable[[FaultKind, float], None] | None = None,
+        budget: RetryBudget | None = None,
     ) -> None:
         """Retry calls of `model`.
 
@@ -144,6 +145,8 @@ class RetryingModel:
             rng: draws the jitter.
             sleep: waits for so many seconds.
             on_retry: told of every retry: after what, and after how many seconds of waiting.
+            budget: retries that the backend can be asked for, shared by all that ask it. Default:
+                one of this model's own.
         """
         self._model = model
         self._settings = settings
@@ -151,7 +154,7 @@ class RetryingModel:
         self._rng = rng
         self._sleep = sleep
         self._on_retry = on_retry
-        self._budget = RetryBudget(settings, clock)
+        self._budget = budget or RetryBudget(settings, clock)
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Return the first reply that is one.

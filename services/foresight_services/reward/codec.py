@@ -29,6 +29,7 @@ def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
         objective=Objective(
             request.objective.profile,
             tuple(codec.decode_spec(spec) for spec in request.objective.metrics),
+            codec.decode_clamp(request.objective.clamp),
         ),
         horizon_messages=(
             simulation.horizon_messages if simulation.HasField("horizon_messages") else None
@@ -45,6 +46,7 @@ def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
         request_id=request.request_id,
         budget=codec.decode_budget(request.budget),
         job=request.job,
+        personas=tuple(simulation.personas),
     )
 
 
@@ -110,7 +112,7 @@ def _encode_future(future: FutureResult, include_texts: bool) -> pb.FutureResult
     scored = future.scored
     encoded = pb.FutureResult(
         sample_index=scored.id.sample,
-        scores=[codec.encode_score(score) for score in scored.scores],
+        scores=[codec.encode_score(score, verdicts=include_texts) for score in scored.scores],
         usage=codec.encode_usage(scored.usage),
     )
     if isinstance(future.objective, Failure):
@@ -124,4 +126,5 @@ def _encode_future(future: FutureResult, include_texts: bool) -> pb.FutureResult
         if include_texts:
             encoded.goal = scored.simulated.goal
             encoded.messages.extend(codec.encode_messages(scored.simulated.messages))
+            encoded.artifacts.extend(map(codec.encode_artifact, scored.artifacts))
     return encoded

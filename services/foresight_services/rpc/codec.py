@@ -14,8 +14,16 @@ from foresight.v1 import metric_pb2, simulator_service_pb2
 from foresight_services.core.budget import Budget
 from foresight_services.core.conversation import Conversation, Message, Role
 from foresight_services.core.errors import Failure
-from foresight_services.core.future import MetricInfo, MetricScore, Termination
-from foresight_services.core.objective import JsonValue, MetricSpec, Range
+from foresight_services.core.future import (
+    Direction,
+    Extracted,
+    MetricInfo,
+    MetricScore,
+    Termination,
+    Verdict,
+    Wanted,
+)
+from foresight_services.core.objective import NO_CLAMP, Clamp, JsonValue, MetricSpec, Range
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import ModelUsage, Usage
 from foresight_services.rpc.status import decode_failure, encode_failure
@@ -86,9 +94,27 @@ def encode_termination(ended: Termination) -> simulator_service_pb2.Termination.
 
 def decode_spec(spec: metric_pb2.MetricSpec) -> MetricSpec:
     """Return the metric spec; an absent weight is 1."""
-    weight = spec.weight if spec.HasField("weight") else 1.0
-    parameters = _decode_struct(spec.parameters)
-    return MetricSpec(spec.name, weight, spec.artifact, MappingProxyType(parameters))
+    return MetricSpec(
+        name=spec.name,
+        weight=spec.weight if spec.HasField("weight") else 1.0,
+        artifact=spec.artifact,
+        parameters=MappingProxyType(_decode_struct(spec.parameters)),
+        label=spec.label,
+        normalise=spec.normalise,
+        clamp=decode_clamp(spec.clamp),
+    )
+
+
+def decode_clamp(clamp: metric_pb2.Clamp) -> Clamp:
+    """Return the limits; an absent one is None."""
+    return Clamp(
+        clamp.min if clamp.HasField("min") else None, clamp.max if clamp.HasField("max") else None
+    )
+
+
+def encode_clamp(clamp: Clamp) -> metric_pb2.Clamp | None:
+    """Return the limits for the wire."""
+    return None if clamp == NO_CLAMP else metric_pb2.Clamp(min=clamp.low, max=clamp.high)
 
 
 def _decode_struct(struct: Struct) -> dict[str, JsonValue]:
@@ -117,7 +143,13 @@ def encode_spec(spec: MetricSpec) -> metric_pb2.MetricSpec:
     parameters = Struct()
     parameters.update(dict(spec.parameters))
     return metric_pb2.MetricSpec(
-        name=spec.name, weight=spec.weight, artifact=spec.artifact, parameters=parameters
+        name=spec.name,
+        weight=spec.weight,
+        artifact=spec.artifact,
+        parameters=parameters,
+        label=spec.label,
+        normalise=spec.normalise,
+        clamp=encode_clamp(spec.clamp),
     )
 
 
@@ -131,10 +163,27 @@ def encode_range(values: Range | None) -> pb.ValueRange | None:
     return None if values is None else pb.ValueRange(min=values.low, max=values.high)
 
 
+_DIRECTIONS: Final[dict[Direction, metric_pb2.Direction.ValueType]] = {
+    Direction.UNKNOWN: metric_pb2.DIRECTION_UNSPECIFIED,
+    Direction.MORE: metric_pb2.DIRECTION_MORE,
+    Direction.LESS: metric_pb2.DIRECTION_LESS,
+}
+
+
 def decode_info(info: metric_pb2.MetricInfo) -> MetricInfo:
-    """Return the metric as it is applied."""
-    values = decode_range(info.range) if info.HasField("range") else None
-    return MetricInfo(info.name, info.version, values, info.judge_calls)
+    """Return the metric as it is applied; a direction that is not known here is none."""
+    return MetricInfo(
+        name=info.name,
+        version=info.version,
+        range=decode_range(info.range) if info.HasField("range") else None,
+        judge_calls=info.judge_calls,
+        metric=info.metric,
+        unit=info.unit,
+        direction=next(
+            (ours for ours, theirs in _DIRECTIONS.items() if theirs == info.direction),
+            Direction.UNKNOWN,
+        ),
+    )
 
 
 def encode_info(info: MetricInfo) -> metric_pb2.MetricInfo:
@@ -144,20 +193,55 @@ def encode_info(info: MetricInfo) -> metric_pb2.MetricInfo:
         version=info.version,
         range=encode_range(info.range),
         judge_calls=info.judge_calls,
+        metric=info.metric or info.name,
+        unit=info.unit,
+        direction=_DIRECTIONS[info.direction],
     )
 
 
 def decode_score(score: metric_pb2.MetricScore) -> MetricScore:
     """Return the score, or its failure."""
     failed = score.WhichOneof("outcome") != "value"
-    return MetricScore(score.name, decode_failure(score.error) if failed else score.value)
+    return MetricScore(
+        score.name,
+        decode_failure(score.error) if failed else score.value,
+        score.spread if score.HasField("spread") else None,
+        tuple(Verdict(v.score, v.rationale, v.raw) for v in score.verdicts),
+        MappingProxyType(dict(score.parts)),
+    )
 
 
-def encode_score(score: MetricScore) -> metric_pb2.MetricScore:
-    """Return the score for the wire."""
+def encode_score(score: MetricScore, *, verdicts: bool = True) -> metric_pb2.MetricScore:
+    """Return the score for the wire, the judge's words only with `verdicts`."""
+    encoded = metric_pb2.MetricScore(name=score.name, spread=score.spread, parts=score.parts)
     if isinstance(score.outcome, Failure):
-        return metric_pb2.MetricScore(name=score.name, error=encode_failure(score.outcome))
-    return metric_pb2.MetricScore(name=score.name, value=score.outcome)
+        encoded.error.CopyFrom(encode_failure(score.outcome))
+    else:
+        encoded.value = score.outcome
+    if verdicts:
+        for said in score.verdicts:
+            encoded.verdicts.add(score=said.score, rationale=said.rationale, raw=said.raw)
+    return encoded
+
+
+def decode_artifact(artifact: metric_pb2.Artifact) -> Extracted:
+    """Return what became of an extraction."""
+    failed = artifact.WhichOneof("outcome") != "text"
+    return Extracted(
+        Wanted(artifact.name, artifact.requirement),
+        decode_failure(artifact.error) if failed else artifact.text,
+    )
+
+
+def encode_artifact(extracted: Extracted) -> metric_pb2.Artifact:
+    """Return what became of an extraction, for the wire."""
+    wanted, outcome = extracted.wanted, extracted.outcome
+    encoded = metric_pb2.Artifact(name=wanted.artifact, requirement=wanted.requirement)
+    if isinstance(outcome, Failure):
+        encoded.error.CopyFrom(encode_failure(outcome))
+    else:
+        encoded.text = outcome
+    return encoded
 
 
 def decode_budget(budget: pb.Budget) -> Budget:

@@ -30,6 +30,7 @@ def decode_request(request: pb.SimulateFuturesRequest) -> SimulationRequest:
         budget=codec.decode_budget(request.budget),
         system_prompt_samples=request.system_prompt_samples,
         proactive_samples=request.proactive_samples,
+        personas=tuple(request.personas),
     )
 
 
@@ -48,6 +49,7 @@ def encode_request(request: SimulationRequest) -> pb.SimulateFuturesRequest:
         budget=codec.encode_budget(request.budget),
         system_prompt_samples=request.system_prompt_samples,
         proactive_samples=request.proactive_samples,
+        personas=request.personas,
     )
 
 

@@ -31,6 +31,9 @@ REASONS = {
     "CONTEXT_EXHAUSTED": (Code.UNAVAILABLE, errors.ContextExhaustedError),
     "USER_DRIFTED": (Code.UNAVAILABLE, errors.UserDriftedError),
     "METRIC_FAILED": (Code.UNAVAILABLE, errors.MetricFailedError),
+    "EXTRACTION_FAILED": (Code.UNAVAILABLE, errors.ExtractionFailedError),
+    "METRIC_UNAVAILABLE": (Code.FAILED_PRECONDITION, errors.MetricUnavailableError),
+    "SANDBOX_UNAVAILABLE": (Code.FAILED_PRECONDITION, errors.SandboxUnavailableError),
     "SERVICE_UNAVAILABLE": (Code.UNAVAILABLE, errors.ServiceUnavailableError),
     "LIMIT_REACHED": (Code.RESOURCE_EXHAUSTED, errors.LimitReachedError),
     "BUDGET_EXHAUSTED": (Code.RESOURCE_EXHAUSTED, errors.BudgetExhaustedError),
@@ -125,6 +128,11 @@ async def test_the_service_names_wrong_fields(connect, target, service, request_
         foresight.Violation("candidates[1]", "must not be empty"),
         foresight.Violation("task.goal", "required"),
     )
+
+
+def test_an_error_is_also_of_the_kind_that_it_is_a_case_of():
+    assert issubclass(errors.ExtractionFailedError, errors.MetricFailedError)
+    assert issubclass(errors.SandboxUnavailableError, errors.MetricUnavailableError)
 
 
 def test_an_unknown_reason_falls_back_to_the_code():

@@ -9,6 +9,7 @@ import foresight
 import foresight.errors
 
 EXPORTS = [
+    "Artifact",
     "AsyncClient",
     "BudgetExhaustedError",
     "CandidateEvent",
@@ -17,6 +18,7 @@ EXPORTS = [
     "ContextExhaustedError",
     "ContradictoryPrefixError",
     "DeadlineExceededError",
+    "ExtractionFailedError",
     "ForesightError",
     "Future",
     "FutureEvent",
@@ -30,6 +32,7 @@ EXPORTS = [
     "MetricInfo",
     "MetricScore",
     "MetricSummary",
+    "MetricUnavailableError",
     "ModelFailedError",
     "ModelRejectedError",
     "ModelUsage",
@@ -39,6 +42,7 @@ EXPORTS = [
     "Request",
     "RewardEvent",
     "Rewards",
+    "SandboxUnavailableError",
     "ServiceUnavailableError",
     "StalePolicyError",
     "Tls",
@@ -48,6 +52,7 @@ EXPORTS = [
     "Usage",
     "UserDriftedError",
     "ValueRange",
+    "Verdict",
     "Violation",
     "build_request",
 ]

@@ -115,7 +115,16 @@ WRONG = [
      f"must be a finite number, got {'1' + '0' * 39}…"),
     (metric(weight="1"), "objective.metrics[0].weight", "expected a number, got '1'"),
     (metric(weight=True), "objective.metrics[0].weight", "expected a number, got True"),
+    (metric(clamp={"min": NAN}), "objective.metrics[0].clamp.min",
+     "must be a finite number, got nan"),
+    (metric(clamp=[0, 1]), "objective.metrics[0].clamp", "expected a mapping, got a list"),
+    (metric(clamp={"low": 0}), "objective.metrics[0].clamp.low",
+     "unknown field; known ones are min, max"),
+    ({"objective": {"clamp": {"max": "1"}}}, "objective.clamp.max", "expected a number, got '1'"),
+    (metric(label=1), "objective.metrics[0].label", "expected a string, got 1"),
+    (simulation(personas="busy"), "simulation.personas", "expected a list, got 'busy'"),
     # Booleans.
+    (metric(normalise=1), "objective.metrics[0].normalise", "expected true or false, got 1"),
     ({"include_futures": 1}, "include_futures", "expected true or false, got 1"),
     ({"include_futures": "yes"}, "include_futures", "expected true or false, got 'yes'"),
     # A metric's own parameters.
@@ -192,6 +201,29 @@ def test_a_request_as_users_write_it():
     assert request.simulation.policy.version == 12
     assert request.objective.metrics[2].parameters["n"] == 4.0
     assert build_request({"candidates": ("Sure!", "x = 2.")}).candidates == request.candidates
+
+
+def test_an_objective_of_ones_own():
+    mapping = {
+        "objective": {
+            "profile": "custom",
+            "metrics": [
+                {"name": "rubric", "label": "clear", "normalise": True, "clamp": {"min": -1}},
+                {"name": "token_amount", "clamp": {"min": -0.5, "max": 0}},
+            ],
+            "clamp": {"max": 2},
+        },
+        "simulation": {"personas": ["busy", "shy"]},
+    }
+    request = build_request(mapping)
+    assert request == ParseDict(mapping, ComputeRewardsRequest())
+    first, second = request.objective.metrics
+    assert (first.label, first.normalise, second.normalise) == ("clear", True, False)
+    # A limit of 0 is one, an absent one is none.
+    assert second.clamp.HasField("max")
+    assert not first.clamp.HasField("max")
+    assert not second.HasField("parameters")
+    assert list(request.simulation.personas) == ["busy", "shy"]
 
 
 def test_presence_is_kept():

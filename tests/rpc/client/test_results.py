@@ -9,7 +9,9 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from foresight import (
+    Artifact,
     CandidateReward,
+    ExtractionFailedError,
     InternalError,
     Interval,
     Message,
@@ -21,6 +23,7 @@ from foresight import (
     TooFewFuturesError,
     Usage,
     ValueRange,
+    Verdict,
 )
 from foresight.v1 import reward_service_pb2 as pb
 
@@ -38,7 +41,13 @@ ANSWER = {
     "profile_version": "2",
     "metrics": [
         {"name": "success", "version": "1", "range": {"min": 0, "max": 1}},
-        {"name": "token_amount", "version": "3"},
+        {
+            "name": "token_amount",
+            "version": "3",
+            "unit": "thousand tokens",
+            "direction": "DIRECTION_LESS",
+        },
+        {"name": "clear", "version": "1", "metric": "rubric", "direction": "DIRECTION_MORE"},
     ],
     "objective_range": {"min": -0.5, "max": 1},
     "usage": {
@@ -78,7 +87,25 @@ ANSWER = {
                 {
                     "sample_index": 0,
                     "objective": 0,
-                    "scores": [{"name": "success", "value": 0}, {"name": "token_amount"}],
+                    "scores": [
+                        {"name": "success", "value": 0},
+                        {"name": "token_amount"},
+                        {
+                            "name": "clear",
+                            "value": 0.5,
+                            "spread": 0,
+                            "verdicts": [
+                                {"score": 0.5, "rationale": "so so", "raw": "{...}"},
+                                {"score": 0.5, "rationale": "again"},
+                            ],
+                            "parts": {"brief": 0.25, "kind": 0},
+                        },
+                    ],
+                    "artifacts": [
+                        {"name": "answer", "requirement": "one number", "text": ""},
+                        {"name": "code"},
+                        {"name": "poem"},
+                    ],
                     "termination": "TERMINATION_USER_ENDED",
                     "goal": "x = 2",
                     "messages": [{"role": "user", "content": "Why?"}],
@@ -103,6 +130,7 @@ def answer():
     response = ParseDict(ANSWER, pb.ComputeRewardsResponse())
     future, failed = response.results[0].futures
     future.scores[1].error.CopyFrom(failure("METRIC_FAILED"))
+    future.artifacts[1].error.CopyFrom(failure("EXTRACTION_FAILED"))
     failed.error.CopyFrom(failure("MODEL_FAILED"))
     response.results[2].error.CopyFrom(failure("TOO_FEW_FUTURES"))
     return response
@@ -127,8 +155,16 @@ async def test_rewards_are_a_sequence_in_the_order_of_the_request(rewards):
 async def test_the_whole_request(rewards):
     assert (rewards.request_id, rewards.profile, rewards.profile_version) == ("r1", "release", "2")
     assert rewards.metrics == (
-        MetricInfo("success", "1", ValueRange(0.0, 1.0)),
-        MetricInfo("token_amount", "3", None),
+        MetricInfo("success", "1", ValueRange(0.0, 1.0), metric="success"),
+        MetricInfo(
+            "token_amount",
+            "3",
+            None,
+            metric="token_amount",
+            unit="thousand tokens",
+            direction="less",
+        ),
+        MetricInfo("clear", "1", None, metric="rubric", direction="more"),
     )
     assert rewards.objective_range == ValueRange(-0.5, 1.0)
     judge = ModelUsage(5, 80, 7, cached_tokens=64, retries=2, hedges=1, dollars=0.25)
@@ -157,8 +193,29 @@ async def test_futures_and_their_scores(rewards):
     assert future.scores[0] == MetricScore("success", 0.0, None)
     assert future.scores[1].value is None
     assert future.scores[1].error.reason == "METRIC_FAILED"
+    assert future.scores[2] == MetricScore(
+        "clear",
+        0.5,
+        None,
+        spread=0.0,
+        verdicts=(Verdict(0.5, "so so", "{...}"), Verdict(0.5, "again", "")),
+        parts={"brief": 0.25, "kind": 0.0},
+    )
     assert (failed.objective, failed.termination, failed.policy) == (None, None, None)
     assert failed.error.reason == "MODEL_FAILED"
+
+
+async def test_artifacts_are_a_text_or_an_error(rewards):
+    future, failed = rewards[0].futures
+    extracted, refused, broken = future.artifacts
+    # An empty text is one.
+    assert extracted == Artifact("answer", "one number", "", None)
+    assert (refused.name, refused.requirement, refused.text) == ("code", "", None)
+    assert isinstance(refused.error, ExtractionFailedError)
+    assert broken.text is None
+    assert isinstance(broken.error, InternalError)
+    assert str(broken.error) == "the service sent neither a text nor an error"
+    assert failed.artifacts == ()
 
 
 async def test_what_is_unknown_is_none_and_not_zero(rewards):
@@ -180,6 +237,7 @@ async def test_reprs_are_readable(rewards):
 async def test_results_survive_pickling(rewards):
     copy = pickle.loads(pickle.dumps(rewards))
     assert copy[1] == rewards[1]
+    assert copy[0].futures[0].scores[2] == rewards[0].futures[0].scores[2]
     assert copy.usage == rewards.usage
     assert repr(copy) == repr(rewards)
     error = copy[2].error

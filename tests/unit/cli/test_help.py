@@ -6,8 +6,10 @@ import pytest
 
 from foresight_services.cli import main
 
+COMMANDS = ("", "demo", "score", "serve", "check-config", "metrics", "dataset", "dataset tasks")
 
-@pytest.mark.parametrize("command", ["", "demo", "score", "serve", "check-config"])
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_ends_with_the_exit_codes(command, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["foresight", *command.split(), "--help"])
     assert main() == 0

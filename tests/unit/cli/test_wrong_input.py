@@ -64,7 +64,7 @@ CASES = {
     "tls without target": (GOOD, (*SCORE, "--tls"), 2, "--tls: needs --target"),
     "config and target": (GOOD, (*SCORE, "--target", "x:1", "--config", "y"), 2, "--config: "),
     "option": (GOOD, (*SCORE, "--horzon", "2"), 2, "No such option: --horzon"),
-    "no argument": (None, ("score",), 2, "Missing argument"),
+    "no argument": (None, ("score",), 2, "FILE: is missing"),
     "command": (None, ("scoer",), 2, "No such command 'scoer'"),
     "config key": ("servces: {}", CHECK, 2, "servces: unknown key; did you mean 'services'?"),
     "config in score": (

@@ -17,17 +17,29 @@ from foresight_services.core.errors import (
     Reason,
     Upstream,
 )
-from foresight_services.core.evaluation import Evaluation
-from foresight_services.core.future import ConversationScores, MetricInfo
+from foresight_services.core.future import (
+    ConversationScores,
+    Extracted,
+    MetricInfo,
+    Score,
+    Verdict,
+    Wanted,
+)
 from foresight_services.core.objective import Range
 from foresight_services.core.usage import Ledger, ModelUsage
 from tests.fakes.chat import Gates
-from tests.fakes.evaluation import StubCatalog, StubMetric, evaluation_setup, item
+from tests.fakes.evaluation import (
+    StubExtractor,
+    StubMetric,
+    evaluation_setup,
+    item,
+    make_evaluation,
+)
 from tests.fakes.virtual_time import LoopClock, settle
 
 
 async def scores(*metrics: StubMetric, deadline: float | None = None) -> ConversationScores:
-    evaluation = Evaluation(catalog=StubCatalog(*metrics), clock=LoopClock())
+    evaluation = make_evaluation(*metrics)
     setup = evaluation_setup(*(m.info.name for m in metrics))
     async with evaluation.open(setup, deadline=deadline) as session:
         return await session.score(item())
@@ -167,13 +179,41 @@ async def test_the_cost_of_every_metric_is_in_the_usage_also_where_it_failed() -
 
 async def test_a_session_tells_its_metrics_and_names_its_items() -> None:
     metrics = StubMetric("a", 0.0, Range(-1.0, 2.0), "4"), StubMetric("b", 0.0, None)
-    evaluation = Evaluation(catalog=StubCatalog(*metrics), clock=LoopClock())
+    evaluation = make_evaluation(*metrics)
     async with evaluation.open(evaluation_setup("b", "a")) as session:
         assert session.metrics == (
             MetricInfo("b", "1", None),
             MetricInfo("a", "4", Range(-1.0, 2.0)),
         )
         assert (await session.score(item(1, 5))).id == item(1, 5).id
+
+
+async def test_what_a_score_rests_on_is_reported_with_it() -> None:
+    said = Verdict(0.5, "half of it", '{"judged": 0.5}')
+    full = Score(0.5, 0.25, (said, said), {"clarity": 1.0})
+    (found,) = (await scores(StubMetric("judged", full))).scores
+    assert (found.name, found.outcome, found.spread) == ("judged", 0.5, 0.25)
+    assert (found.verdicts, dict(found.parts)) == ((said, said), {"clarity": 1.0})
+
+
+async def test_metrics_that_want_the_same_artifact_share_one_extraction() -> None:
+    extractor = StubExtractor({"answer": "42"})
+    answer, essay = Wanted("answer"), Wanted("essay", "in English")
+    metrics = (
+        StubMetric("a", 0.5, wants=answer),
+        StubMetric("b", 0.5, wants=answer),
+        StubMetric("c", 0.5, wants=essay),
+    )
+    evaluation = make_evaluation(*metrics, extractor=extractor)
+    async with evaluation.open(evaluation_setup("a", "b", "c")) as session:
+        result = await session.score(item())
+    assert sorted(extractor.asked, key=repr) == sorted([answer, essay], key=repr)
+    failed = result.scores[2].outcome
+    assert isinstance(failed, Failure)
+    assert failed.reason is Reason.EXTRACTION_FAILED
+    assert [one.outcome for one in result.scores[:2]] == [0.5, 0.5]
+    assert {one.wanted: one.outcome for one in result.artifacts} == {answer: "42", essay: failed}
+    assert all(isinstance(one, Extracted) for one in result.artifacts)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +227,7 @@ async def test_a_session_tells_its_metrics_and_names_its_items() -> None:
     ],
 )
 async def test_a_wrong_setup_is_refused_by_field(fields, path: str) -> None:
-    evaluation = Evaluation(catalog=StubCatalog(StubMetric("a", 0.0)), clock=LoopClock())
+    evaluation = make_evaluation(StubMetric("a", 0.0))
     with pytest.raises(InvalidInput) as refused:
         async with evaluation.open(evaluation_setup("a", **fields)):
             pass

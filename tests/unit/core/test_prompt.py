@@ -30,8 +30,25 @@ def test_other_braces_are_text() -> None:
     assert parse(text).render(goal="G") == 'Reply {"goal": "x", "n": {}} or {1} or {goal}: G'
 
 
-def test_white_space_at_the_end_does_not_count() -> None:
-    assert parse("{goal}\n\n").render(goal="G") == "G"
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        ("{goal}", "G"),
+        ("{goal}\n", "G"),
+        ("{goal}\r\n", "G"),
+        ("{goal}\n\n", "G\n"),
+        ("{goal}\r\n\r\n", "G\r\n"),
+        ("{goal} \n", "G "),
+        ("{goal} \t", "G \t"),
+        ("\n {goal}\n", "\n G"),
+        ("{goal}\n\f", "G\n\f"),
+        ("{goal}\r", "G\r"),
+    ],
+)
+def test_one_line_break_at_the_end_is_no_part_of_it_and_all_else_is(
+    text: str, rendered: str
+) -> None:
+    assert parse(text).render(goal="G") == rendered
 
 
 @pytest.mark.parametrize(
@@ -94,6 +111,23 @@ def test_a_file_of_the_operators_replaces_the_one_that_ships(shipped: Path, tmp_
     assert replaced["letter"].render(goal="G") == "Mine: G"
     assert replaced["plain"] == ours["plain"]
     assert replaced.digest != ours.digest
+
+
+def test_a_file_is_sent_byte_for_byte(shipped: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    written = "\ufeff  Ÿ\r\n{goal}\r \u2028\x85\n \r\n\n".encode()
+    mine.write_bytes(written)
+
+    prompts = PromptFiles(SPECS, shipped, {"letter": mine})
+
+    assert prompts["letter"].render(goal="{goal}").encode() + b"\n" == written
+
+
+def test_an_empty_file_is_an_empty_prompt(shipped: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    for text in ("", "\n"):
+        mine.write_bytes(text.encode())
+        assert PromptFiles(SPECS, shipped, {"plain": mine})["plain"].render() == ""
 
 
 def test_everything_that_is_wrong_is_listed(shipped: Path, tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ What each wrong field is told is in the table of `tests/rpc/test_bad_requests.py
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from foresight_services.core.conversation import Message
 from foresight_services.core.errors import InvalidInput
-from foresight_services.core.objective import MetricSpec, Objective
+from foresight_services.core.objective import NO_CLAMP, Clamp, MetricSpec, Objective
 from foresight_services.core.request import RewardQuery, RewardRequest, resolve
 from foresight_services.core.task import PolicyRef, Preset, Task
 
@@ -148,3 +151,132 @@ def test_texts_are_measured_in_bytes_of_utf8() -> None:
     assert fits.candidates == (half_a_mebibyte_of_characters,)
     with pytest.raises(InvalidInput, match=r"candidates\[0\]: is 1048578 bytes long"):
         bare(candidates=(half_a_mebibyte_of_characters + "é",))
+
+
+# Objectives.
+
+
+def complaints(objective: Objective, **fields) -> list[tuple[str, str]]:
+    """Return what is wrong with a request that has this objective and no other fault."""
+    with pytest.raises(InvalidInput) as refused:
+        resolved(task=Task(goal="goal"), objective=objective, **fields)
+    return [(v.field, v.description) for v in refused.value.violations]
+
+
+@pytest.mark.parametrize(
+    ("profile", "parameters"),
+    [
+        ("release", {}),
+        ("paper", {"scope": "future"}),
+        ("verl", {"scope": "future", "tokenizer": "whitespace", "unit": "token"}),
+        ("custom", {}),
+    ],
+)
+def test_the_profile_fills_in_parameters_for_the_evaluator(profile, parameters) -> None:
+    metrics = (MetricSpec("success"), MetricSpec("token_amount", -0.5))
+    found = resolved(task=Task(goal="goal"), objective=Objective(profile, metrics)).objective
+    assert found.profile == profile
+    assert [dict(spec.parameters) for spec in found.metrics] == [{}, parameters]
+
+
+def test_the_profile_fills_in_parameters_of_the_presets_metrics_too() -> None:
+    costly = Objective("release", (MetricSpec("token_amount", -0.5),))
+    presets = {"math": replace(PRESETS["math"], objective=costly)}
+    request = resolve(
+        RewardQuery(Task(preset="math"), PREFIX, ("Sure.",), Objective("paper")), presets
+    )
+    assert dict(request.objective.metrics[0].parameters) == {"scope": "future"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (Objective(""), Clamp(-1.0, 1.0)),
+        (Objective("", METRICS), Clamp(-1.0, 1.0)),
+        (Objective("", clamp=Clamp(high=2.0)), Clamp(high=2.0)),
+        # A profile that is named is the caller's own, the preset's limits are not in it.
+        (Objective("custom"), NO_CLAMP),
+        (Objective("release", METRICS), NO_CLAMP),
+    ],
+)
+def test_a_presets_limits_belong_to_its_profile(asked, expected) -> None:
+    limited = Objective("custom", METRICS, Clamp(-1.0, 1.0))
+    presets = {"math": replace(PRESETS["math"], objective=limited)}
+    request = resolve(RewardQuery(Task(preset="math"), PREFIX, ("Sure.",), asked), presets)
+    assert request.objective.clamp == expected
+
+
+def test_every_entry_has_a_name_of_its_own() -> None:
+    twice = (MetricSpec("rubric"), MetricSpec("rubric", label="kind"), MetricSpec("rubric"))
+    assert complaints(Objective("", twice)) == [
+        ("objective.metrics[2].name", "'rubric' is already metric 0; give each its own label")
+    ]
+    same_label = (MetricSpec("rubric", label="kind"), MetricSpec("helpfulness", label="kind"))
+    assert complaints(Objective("", same_label)) == [
+        ("objective.metrics[1].label", "'kind' is already metric 0; give each its own label")
+    ]
+    borrowed = (MetricSpec("rubric", label="success"), MetricSpec("success"))
+    assert complaints(Objective("", borrowed)) == [
+        ("objective.metrics[1].name", "'success' is already metric 0; give each its own label")
+    ]
+    labelled = tuple(MetricSpec("rubric", label=label) for label in ("", "clear", "kind"))
+    request = resolved(task=Task(goal="goal"), objective=Objective("", labelled))
+    assert [spec.title for spec in request.objective.metrics] == ["rubric", "clear", "kind"]
+
+
+def test_labels_are_short() -> None:
+    assert complaints(Objective("", (MetricSpec("rubric", label="x" * 65),))) == [
+        ("objective.metrics[0].label", "has 65 characters; at most 64")
+    ]
+    long_names = (MetricSpec("x" * 1_000_000), MetricSpec("x" * 1_000_000))
+    (found,) = complaints(Objective("", long_names))
+    assert len(found[1]) < 200
+
+
+def test_an_unknown_profile_is_told_with_the_known_ones() -> None:
+    assert complaints(Objective("papers", METRICS)) == [
+        (
+            "objective.profile",
+            "unknown 'papers'; did you mean 'paper'? (known: custom, paper, release, verl)",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("objective", "fields"),
+    [
+        (
+            Objective("", (MetricSpec("a", normalise=True),), Clamp(low=0.0)),
+            ["objective.metrics[0].normalise", "objective.clamp"],
+        ),
+        (
+            Objective("verl", (MetricSpec("a", clamp=Clamp(high=0.0)),)),
+            ["objective.metrics[0].clamp"],
+        ),
+        (
+            Objective("paper", (MetricSpec("a"), MetricSpec("token_amount"))),
+            ["objective.metrics[1].weight"],
+        ),
+        (
+            Objective(
+                "custom", (MetricSpec("a", clamp=Clamp(1.0, 0.0)),), Clamp(math.nan, math.inf)
+            ),
+            ["objective.metrics[0].clamp.min", "objective.clamp.min", "objective.clamp.max"],
+        ),
+        (
+            Objective("paper", (MetricSpec("token_amount", math.nan),)),
+            ["objective.metrics[0].weight"],
+        ),
+    ],
+)
+def test_what_a_profile_cannot_serve_is_told_with_the_rest(objective, fields) -> None:
+    assert [field for field, _ in complaints(objective)] == fields
+    both = complaints(objective, horizon_messages=-1)
+    assert [field for field, _ in both] == [*fields, "simulation.horizon_messages"]
+
+
+def test_a_profile_that_does_not_fit_the_presets_metrics_is_told() -> None:
+    rewarding = Objective("release", (MetricSpec("token_amount", 0.5),))
+    presets = {"math": replace(PRESETS["math"], objective=rewarding)}
+    with pytest.raises(InvalidInput, match=r"^objective.metrics\[0\].weight: is 0.5; "):
+        resolve(RewardQuery(Task(preset="math"), PREFIX, ("Sure.",), Objective("paper")), presets)

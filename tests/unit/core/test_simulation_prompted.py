@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,9 +24,11 @@ from tests.fakes.virtual_time import LoopClock
 class SeededPersonas:
     """Draws `persona <seed>`; implements the port `Personas`."""
 
-    def draw(self, seed: int) -> str:
-        """Return a persona that tells its seed."""
-        return f"persona {seed}"
+    names = ("hurried", "patient")
+
+    def draw(self, seed: int, among: tuple[str, ...] = ()) -> str:
+        """Return a persona that tells its seed and what there was to choose from."""
+        return f"persona {seed}" + "".join(f" {name}" for name in among)
 
 
 def simulation(user: ChatModel, policy: ChatModel, **given: Any) -> Simulation:
@@ -208,3 +211,26 @@ def _query(**given: Any) -> RewardQuery:
         objective=Objective(profile="", metrics=(MetricSpec("messages"),)),
         **given,
     )
+
+
+async def test_only_the_personas_that_the_request_names_are_drawn() -> None:
+    user = ScriptedChat("ok")
+    request = replace(simulation_request(samples=2), personas=("patient",))
+
+    await played(simulation(user, ScriptedChat("more"), personas=SeededPersonas()), request)
+
+    assert {asked.persona.split()[2:] == ["patient"] for asked in user.requests} == {True}
+
+
+async def test_a_persona_that_the_simulator_has_not_is_refused() -> None:
+    request = replace(simulation_request(), personas=("patient", "huried"))
+    with pytest.raises(InvalidInput, match=r"personas\[1\]: .*did you mean 'hurried'"):
+        await played(
+            simulation(ScriptedChat("a"), ScriptedChat("b"), personas=SeededPersonas()), request
+        )
+
+
+async def test_rules_play_no_persona_and_take_any_name() -> None:
+    request = replace(simulation_request(), personas=("anyone",))
+    (future,) = await played(simulation(ScriptedChat("a"), ScriptedChat("b")), request)
+    assert simulated(future).persona == ""

@@ -2,84 +2,97 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import pytest
 
 from foresight_services.core.conversation import Message
-from foresight_services.core.errors import Reason, Upstream
-from foresight_services.core.future import EvaluationItem, FutureId
-from foresight_services.core.objective import MetricSpec, Range
-from foresight_services.core.task import Task
-from foresight_services.core.usage import Ledger, ModelUsage
-from foresight_services.metrics.success import MAX_VERDICT_TOKENS, Success, parse_verdict
+from foresight_services.core.errors import InvalidInput, Reason, Upstream
+from foresight_services.core.future import Verdict
+from foresight_services.core.objective import Range
+from foresight_services.core.ports import ChatRequest
+from foresight_services.metrics import success
+from foresight_services.metrics.judging.prompted import PromptedJudge
+from foresight_services.metrics.judging.ruled import RuledJudge
 from tests.fakes.chat import ScriptedChat
-from tests.fakes.evaluation import evaluation_setup
-
-TASK = Task(goal="the task's goal", reference="42", metadata={"tests": "assert f() == 42"})
-SETUP = evaluation_setup("success", task=TASK)
+from tests.fakes.evaluation import subject_of
+from tests.fakes.judging import ITEM, SETUP, TASK, build, in_turn, score, verdict
 
 
 async def test_the_judge_sees_the_whole_conversation_its_goal_and_the_reference() -> None:
-    judge = ScriptedChat('{"success": 0.75}')
-    ledger = Ledger()
-    future = (Message("user", "thanks"),)
-    item = EvaluationItem(FutureId(1, 4), "goal of this future", future)
-    metric = Success(MetricSpec("success"), SETUP, judge)
-    assert await metric.score(item, ledger) == 0.75
-    (request,) = judge.requests
-    assert request.role == "judge"
-    assert request.conversation == (*SETUP.prefix, Message("assistant", "No."), *future)
-    assert request.task == TASK.with_goal("goal of this future")
-    assert request.max_tokens == MAX_VERDICT_TOKENS
-    assert ledger.usage(messages=0, seconds=0.0).models["judge"] == ModelUsage(1, 3, 2)
+    scored = await score(success.DEFINITION, verdict(success=0.75))
+
+    assert scored.score.value == 0.75
+    assert scored.score.verdicts == (Verdict(0.75, "because", verdict(success=0.75)),)
+    assert (scored.score.spread, scored.score.parts) == (None, {})
+    for text in (TASK.description, ITEM.goal, TASK.reference, "Which equation?", "x = 2"):
+        assert text in scored.shown
+    assert TASK.goal not in scored.shown
+    assert "operator's secret" not in scored.shown
+    account = scored.ledger.of("judge")
+    assert (account.calls, account.retries) == (1, 0)
 
 
-def test_success_is_a_degree() -> None:
-    assert Success(MetricSpec("success"), SETUP, ScriptedChat("")).info.range == Range(0.0, 1.0)
+async def test_success_is_a_degree() -> None:
+    metric = await build(success.DEFINITION, PromptedJudge(ScriptedChat("")))
+
+    assert (metric.info.range, metric.info.judge_calls) == (Range(0.0, 1.0), 1)
 
 
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [
-        ('{"success": 1}', 1.0),
-        ('{"success": 0.0, "why": "lost"}', 0.0),
-        # Out of range: for the evaluation to refuse, not to be clamped here.
-        ('{"success": 7}', 7.0),
-    ],
-)
-def test_a_verdict_is_a_number_in_an_object(text: str, score: float) -> None:
-    verdict = parse_verdict("success", text)
-    assert (type(verdict), verdict) == (float, score)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "yes",
-        "1",
-        "[1]",
-        "{}",
-        '{"succes": 1}',
-        '{"success": "1"}',
-        '{"success": true}',
-        '{"success": null}',
-        '{"success": 1',
-    ],
-)
-def test_anything_else_is_no_score(text: str) -> None:
+@pytest.mark.parametrize("said", ["7", "-1", '"good"', "null"])
+async def test_what_is_no_degree_is_no_score(said: str) -> None:
     with pytest.raises(Upstream) as failed:
-        parse_verdict("success", text)
+        await score(success.DEFINITION, f'{{"success": {said}}}')
+
     assert failed.value.reason is Reason.METRIC_FAILED
-    assert failed.value.metadata == {"metric": "success"}
 
 
-@pytest.mark.parametrize("digits", ["1" + "0" * 400, "1e999", "Infinity"])
-def test_a_number_beyond_all_numbers_is_left_to_the_evaluation_to_refuse(digits: str) -> None:
-    assert parse_verdict("success", f'{{"success": {digits}}}') == math.inf
+async def test_a_verdict_out_of_range_is_asked_for_again() -> None:
+    scored = await score(success.DEFINITION, in_turn(verdict(success=7), verdict(success=1)))
+
+    assert scored.score.value == 1.0
+    assert scored.ledger.of("judge").retries == 1
 
 
-def test_a_judge_that_nests_without_end_is_no_score() -> None:
-    with pytest.raises(Upstream):
-        parse_verdict("success", '{"success": ' + "[" * 100_000)
+async def test_the_rules_of_a_world_answer_it_from_the_facts() -> None:
+    model = ScriptedChat('{"success": 0.5}')
+    metric = await build(success.DEFINITION, RuledJudge(model))
+
+    scored = await metric.score(subject_of(SETUP, ITEM, deadline=3.0))
+
+    assert scored.value == 0.5
+    (asked,) = model.requests
+    assert (asked.role, asked.deadline, asked.prompt) == ("judge", 3.0, ())
+    assert asked.task == replace(TASK, goal=ITEM.goal)
+    assert asked.conversation == (
+        *SETUP.prefix,
+        Message("assistant", "Which equation?"),
+        *ITEM.messages,
+    )
+
+
+async def test_it_scores_no_artifact() -> None:
+    with pytest.raises(InvalidInput, match="scores the conversation itself"):
+        await build(success.DEFINITION, PromptedJudge(ScriptedChat("")), artifact="answer")
+
+
+@pytest.mark.parametrize("votes", [0.0, 17.0, 1.5, "3", True])
+async def test_votes_are_a_number_of_calls(votes: float | str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await build(
+            success.DEFINITION, PromptedJudge(ScriptedChat("")), parameters={"votes": votes}
+        )
+
+    assert [v.field for v in refused.value.violations] == ["metrics[0].parameters.votes"]
+
+
+async def test_every_vote_is_asked_with_a_seed_of_its_own() -> None:
+    def answer(request: ChatRequest) -> str:
+        return verdict(success=float(request.seed == 0))
+
+    scored = await score(success.DEFINITION, answer, parameters={"votes": 4.0})
+
+    assert scored.score.value == 0.25
+    assert scored.score.spread == 0.5
+    assert [one.score for one in scored.score.verdicts] == [1.0, 0.0, 0.0, 0.0]
+    assert len({asked.seed for asked in scored.asked}) == 4

@@ -89,10 +89,16 @@ class PersonaBook:
         """The names of all personas, in the order of the file."""
         return tuple(self._personas)
 
-    def draw(self, seed: int) -> str:
-        """Return the name of the persona that `seed` draws, in proportion to the weights."""
-        names = list(self._personas)
-        return random.Random(seed).choices(names, cum_weights=self._limits)[0]
+    def draw(self, seed: int, among: tuple[str, ...] = ()) -> str:
+        """Return the name of the persona that `seed` draws, in proportion to the weights.
+
+        `among` names the personas to choose from, each of this book; empty for all.
+        """
+        names, limits = list(self._personas), self._limits
+        if among:
+            names = list(dict.fromkeys(among))
+            limits = list(accumulate(self._personas[name].weight for name in names))
+        return random.Random(seed).choices(names, cum_weights=limits)[0]
 
     def describe(self, name: str) -> str:
         """Return what the user model is told of the persona `name`; empty means none was drawn."""

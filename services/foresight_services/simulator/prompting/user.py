@@ -25,7 +25,7 @@ from foresight_services.core.errors import Reason, Upstream
 from foresight_services.core.ports import ChatModel, ChatReply, ChatRequest
 from foresight_services.core.prompt import PromptFiles, PromptSpec
 from foresight_services.core.seeds import derive_seed
-from foresight_services.core.transcript import harmless, render_turns
+from foresight_services.core.transcript import BLOCKS, TranscriptStyle
 from foresight_services.core.usage import ModelUsage
 from foresight_services.metrics.words import count_words, first_words
 from foresight_services.simulator.prompting.drift import (
@@ -64,6 +64,8 @@ class PromptedUserSettings:
     """Whether a reply without any JSON is the message itself."""
     system_role: bool = True
     """Whether the model's chat template knows system messages; else all is one user message."""
+    transcript: TranscriptStyle = BLOCKS
+    """How the conversation is shown."""
 
 
 def load_user_prompts(replaced: Mapping[str, Path] | None = None) -> PromptFiles:
@@ -123,16 +125,16 @@ class PromptedUser:
 
     def prompt(self, request: ChatRequest) -> Conversation:
         """Return the messages that ask for the user's next message."""
-        task = request.task
+        task, style = request.task, self._settings.transcript
         fields = {
-            "description": harmless(task.description) or "An open conversation.",
-            "guidance": harmless(task.guidance),
-            "goal": harmless(task.goal),
+            "description": style.text(task.description) or "An open conversation.",
+            "guidance": style.text(task.guidance),
+            "goal": style.text(task.goal),
             "persona": self._personas.describe(request.persona),
             "signal": self._settings.termination_signal,
         }
         static = self._prompts["user_system"].render(**fields)
-        turns = render_turns(request.conversation)
+        turns = style.turns(request.conversation)
         varying = self._prompts["user_task"].render(**fields, conversation=turns)
         if not static:
             return (Message("user", varying),)

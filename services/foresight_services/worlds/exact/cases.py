@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, TypedDict
 
 from foresight_services.core.conversation import Conversation, Message
@@ -25,6 +26,12 @@ MAX_HORIZON: Final = 8
 
 SMALL_TALK: Final = "Hello there, nice to meet you!"
 """A candidate that neither asks nor guesses nor orders."""
+
+
+PARAMETERS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {"token_amount": MappingProxyType({"tokenizer": "words"})}
+)
+"""What a metric has to be told so that it counts as the enumeration does."""
 
 
 @dataclass(frozen=True, slots=True)
