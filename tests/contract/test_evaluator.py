@@ -1,4 +1,4 @@
-"""What every `Evaluator` promises: in this process, behind a connection, or split over both."""
+"""What every `Evaluator` promises: here, behind a connection, over both, or behind a cache."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ from foresight_services.metrics.catalog import Catalog
 from foresight_services.metrics.judging.ruled import RuledJudge
 from foresight_services.metrics.tokenizers import Tokenizers
 from foresight_services.metrics.tools import Tools
+from tests.fakes.caching import cached_evaluator, memory_cache
 from tests.fakes.chat import Gates, ScriptedChat
 from tests.fakes.evaluation import (
     StubCatalog,
@@ -59,23 +60,27 @@ Reach = Callable[[MetricCatalog], Awaitable[Evaluator]]
 SHIPPED = ("success", "messages", "token_amount")
 
 
-@pytest.fixture(params=["in process", "remote", "routed"])
+@pytest.fixture(params=["in process", "remote", "routed", "cached", "cached routed"])
 async def reach(request: pytest.FixtureRequest) -> AsyncIterator[Reach]:
     """Reach an evaluation directly, over a connection, or some of its metrics each way."""
     async with AsyncExitStack() as stack:
+        store = memory_cache()
 
         async def connect(catalog: MetricCatalog) -> Evaluator:
             evaluation = make_evaluation(catalog=catalog, extractor=EXTRACTOR)
             if request.param == "in process":
                 return evaluation
+            if request.param == "cached":
+                return cached_evaluator(evaluation, store)
             remote = await stack.enter_async_context(remote_evaluator(evaluation))
             if request.param == "remote":
                 return remote
             elsewhere = SHIPPED[1:] if isinstance(catalog, Catalog) else ("odd", "free", "endless")
             other = Remote(remote, elsewhere)
-            return RoutedEvaluator(
+            routed = RoutedEvaluator(
                 evaluation, {"other": other}, local_names=SHIPPED, clock=LoopClock()
             )
+            return cached_evaluator(routed, store) if "cached" in request.param else routed
 
         yield connect
 
@@ -88,7 +93,9 @@ def catalog_of(chat: ScriptedChat) -> MetricCatalog:
 
 
 def timeless(scores: ConversationScores) -> ConversationScores:
-    return replace(scores, usage=replace(scores.usage, seconds=0.0))
+    """Return `scores` without their time, and as if they had just been computed."""
+    usage = replace(scores.cost or scores.usage, seconds=0.0)
+    return replace(scores, usage=usage, cost=None, origins=())
 
 
 EXTRACTOR = StubExtractor({"answer": "42 — 🙂"})
@@ -96,7 +103,7 @@ EXTRACTOR = StubExtractor({"answer": "42 — 🙂"})
 
 def judged(item: EvaluationItem, ledger: Ledger) -> Score:
     """Score by everything that is known of a conversation."""
-    rng = random.Random(repr(item))
+    rng = random.Random(repr(replace(item, metrics=None)))
     a, b, c, d, e, f = (rng.randrange(2**40) for _ in range(6))
     ledger.record("judge", ModelUsage(a, b, c, d, e, f, dollars=rng.random()))
     if rng.random() < 0.2:
@@ -112,10 +119,10 @@ RICH = evaluation_setup(
     metrics=(MetricSpec("judged", -0.1), *map(MetricSpec, ("odd", "free", "lost"))),
 )
 METRICS = (
-    StubMetric("judged", judged, wants=Wanted("answer"), judge_calls=2),
+    StubMetric("judged", judged, wants=Wanted("answer"), judge_calls=2, identity="jüdged"),
     # Neither a number in its range nor any number at all.
     StubMetric("odd", lambda item, ledger: 7.0 if item.id.sample % 2 else math.nan),
-    StubMetric("free", 0.1 + 0.2, None, "3"),
+    StubMetric("free", 0.1 + 0.2, None, "3", identity="free"),
     StubMetric("lost", 1.0, wants=Wanted("essay", "a title")),
 )
 ITEMS = [
@@ -143,6 +150,7 @@ async def test_equal_conversations_get_equal_scores_wherever_they_are_judged(
     expected = await evaluate(make_evaluation(catalog=catalog, extractor=EXTRACTOR), RICH)
     found = await evaluate(await reach(catalog), RICH)
     assert found == expected
+    assert await evaluate(await reach(catalog), RICH) == expected
     infos, scores = found
     assert [info.name for info in infos] == ["judged", "odd", "free", "lost"]
     assert (infos[0].range, infos[0].judge_calls) == (Range(0.0, 1.0), 2)
@@ -205,6 +213,23 @@ async def test_a_refused_setup_is_the_same_error(setup: EvaluationSetup, reach: 
         async with evaluator.open(setup):
             pytest.fail("opened")
     assert found.value.violations == expected.value.violations
+
+
+async def test_some_of_the_metrics_may_be_asked_for(reach: Reach) -> None:
+    catalog = StubCatalog(*METRICS)
+    async with make_evaluation(catalog=catalog, extractor=EXTRACTOR).open(RICH) as session:
+        expected = [await session.score(one) for one in ITEMS]
+    evaluator = await reach(catalog)
+    async with evaluator.open(RICH) as session:
+        for metrics in ((2,), (0, 2, 3), (1,), (0, 1, 2, 3)):
+            asked = (session.score(replace(one, metrics=metrics)) for one in ITEMS)
+            for found, full in zip(await asyncio.gather(*asked), expected, strict=True):
+                assert found.scores == tuple(full.scores[index] for index in metrics)
+        # One conversation may be asked about several times at once.
+        one, full = ITEMS[0], expected[0]
+        parts = [session.score(replace(one, metrics=(index,))) for index in (3, 0, 2, 1)]
+        for index, found in zip((3, 0, 2, 1), await asyncio.gather(*parts), strict=True):
+            assert found.scores == (full.scores[index],)
 
 
 async def test_the_metrics_that_ship_agree(reach: Reach) -> None:

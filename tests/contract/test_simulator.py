@@ -1,4 +1,4 @@
-"""What every `Simulator` promises: the one in this process, and one behind a connection."""
+"""What every `Simulator` promises: in this process, behind a connection, or behind a cache."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from foresight_services.core.cache_use import Origin
 from foresight_services.core.conversation import Message
 from foresight_services.core.errors import (
     DeadlinePassed,
@@ -27,6 +28,7 @@ from foresight_services.core.future import Future, FutureId, SimulatedFuture, Si
 from foresight_services.core.ports import ChatRequest, Simulator
 from foresight_services.core.simulation import Simulation
 from foresight_services.core.task import PolicyRef, Task
+from tests.fakes.caching import cached_simulator, memory_cache
 from tests.fakes.chat import Gates, ScriptedChat
 from tests.fakes.servers import remote_simulator
 from tests.fakes.simulation import SIGNAL, SeededGoals, make_simulation, simulation_request
@@ -37,15 +39,17 @@ from tests.fakes.waiting import eventually
 Reach = Callable[[Simulation], Awaitable[Simulator]]
 
 
-@pytest.fixture(params=["in process", "remote"])
+@pytest.fixture(params=["in process", "remote", "cached", "cached remote"])
 async def reach(request: pytest.FixtureRequest) -> AsyncIterator[Reach]:
-    """Reach a simulation directly, or over a connection."""
+    """Reach a simulation directly, over a connection, through a cache, or through both."""
     async with AsyncExitStack() as stack:
+        store = memory_cache()
 
         async def connect(simulation: Simulation) -> Simulator:
-            if request.param == "in process":
-                return simulation
-            return await stack.enter_async_context(remote_simulator(simulation))
+            simulator: Simulator = simulation
+            if "remote" in request.param:
+                simulator = await stack.enter_async_context(remote_simulator(simulation))
+            return cached_simulator(simulator, store) if "cached" in request.param else simulator
 
         yield connect
 
@@ -55,7 +59,9 @@ async def collect(simulator: Simulator, request: SimulationRequest, **options) -
 
 
 def timeless(future: Future) -> Future:
-    return replace(future, usage=replace(future.usage, seconds=0.0))
+    """Return `future` without its time, and as if it had just been simulated."""
+    usage = replace(future.cost or future.usage, seconds=0.0)
+    return replace(future, usage=usage, cost=None, origin=Origin.COMPUTED)
 
 
 def chatty(request: ChatRequest) -> str:
@@ -133,6 +139,20 @@ async def test_a_future_comes_while_others_still_run(reach: Reach) -> None:
         assert (await anext(futures)).id == FutureId(1, 0)
         gates.open("slow")
         assert (await anext(futures)).id == FutureId(0, 0)
+
+
+async def test_it_tells_what_determines_futures(reach: Reach) -> None:
+    simulation = make_simulation(
+        user=ScriptedChat("u"),
+        policy=ScriptedChat("a"),
+        fingerprint=lambda policy: f"{policy.name} of version {policy.version} — 🙂",
+    )
+    simulator = await reach(simulation)
+    policy = PolicyRef("policy", 7)
+    expected = "policy of version 7 — 🙂"
+    assert await simulator.fingerprint(policy) == expected
+    (future,) = await collect(simulator, simulation_request(policy=policy))
+    assert future.fingerprint == expected
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,10 @@ class StubMetric:
         *,
         judge_calls: int = 0,
         wants: Wanted | None = None,
+        identity: str = "",
     ) -> None:
         """Make a metric; `wants` is an artifact that it asks for before it scores."""
-        self.info = MetricInfo(name, version, values, judge_calls)
+        self.info = MetricInfo(name, version, values, judge_calls, identity=identity)
         self._verdict = verdict
         self._wants = wants
 

@@ -43,6 +43,10 @@ class DrivenSimulator:
         self.closed = False
         self._outbox: asyncio.Queue[Future | Exception | None] = asyncio.Queue()
 
+    async def fingerprint(self, policy: PolicyRef, *, deadline: float | None = None) -> str:
+        """Say nothing, so that nothing is cached."""
+        return ""
+
     async def simulate(
         self, request: SimulationRequest, *, deadline: float | None = None
     ) -> AsyncGenerator[Future, None]:

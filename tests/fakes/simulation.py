@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from foresight_services.core.conversation import Conversation, Message
 from foresight_services.core.errors import InvalidInput, NotFound, Reason
 from foresight_services.core.future import FutureId, SimulationRequest
+from foresight_services.core.policies import PublishedModels
 from foresight_services.core.ports import ChatModel, ResolvedPolicy
 from foresight_services.core.simulation import Simulation
 from foresight_services.core.task import PolicyRef, Task
@@ -54,16 +56,20 @@ def make_simulation(
     telemetry: RecordingTelemetry | None = None,
     max_futures: int = 1000,
     goals: Any = None,
+    fingerprint: str | Callable[[PolicyRef], str] = "fake",
+    published: PublishedModels | None = None,
 ) -> Simulation:
     """Return a simulation between two models."""
     return Simulation(
         user=user,
         policies=OnePolicy(policy),
+        published=published,
         goals=goals or SeededGoals(),
         clock=LoopClock(),
         telemetry=telemetry or RecordingTelemetry(),
         termination_signal=SIGNAL,
         max_futures=max_futures,
+        fingerprint=fingerprint if callable(fingerprint) else lambda policy: fingerprint,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from foresight_services.core.ports import ModelRole, Stage
+from foresight_services.core.cache_use import Origin
+from foresight_services.core.ports import CachedKind, ModelRole, Stage
 from foresight_services.core.usage import ModelUsage
 
 
@@ -19,6 +20,7 @@ class RecordingTelemetry:
         self.jobs: dict[tuple[str, str], ModelUsage] = {}
         self.futures: Counter[str] = Counter()
         self.rewards: list[tuple[str, float]] = []
+        self.cache: Counter[tuple[str, str]] = Counter()
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -50,3 +52,7 @@ class RecordingTelemetry:
     def reward_finished(self, status: str, seconds: float) -> None:
         """Keep it."""
         self.rewards.append((status, seconds))
+
+    def cache_answered(self, kind: CachedKind, origin: Origin, count: int) -> None:
+        """Count it."""
+        self.cache[kind, origin] += count

@@ -26,7 +26,7 @@ from foresight.v1 import conversation_pb2 as foresight_dot_v1_dot_conversation__
 from foresight.v1 import metric_pb2 as foresight_dot_v1_dot_metric__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$foresight/v1/evaluator_service.proto\x12\x0c\x66oresight.v1\x1a\x1f\x66oresight/v1/conversation.proto\x1a\x19\x66oresight/v1/metric.proto\"\xf5\x01\n\x0f\x45valuationSetup\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.foresight.v1.Task\x12%\n\x06prefix\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12\x12\n\ncandidates\x18\x03 \x03(\t\x12)\n\x07metrics\x18\x04 \x03(\x0b\x32\x18.foresight.v1.MetricSpec\x12\x18\n\x10horizon_messages\x18\x05 \x01(\x05\x12\x1a\n\x12max_message_tokens\x18\x06 \x01(\x05\x12$\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x14.foresight.v1.Budget\"x\n\x10\x43onversationItem\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12\x14\n\x0csample_index\x18\x02 \x01(\x05\x12\x0c\n\x04goal\x18\x03 \x01(\t\x12\'\n\x08messages\x18\x04 \x03(\x0b\x32\x15.foresight.v1.Message\"\x84\x01\n\x0f\x45valuateRequest\x12.\n\x05setup\x18\x01 \x01(\x0b\x32\x1d.foresight.v1.EvaluationSetupH\x00\x12\x36\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32\x1e.foresight.v1.ConversationItemH\x00\x42\t\n\x07request\"<\n\x0f\x45valuationReady\x12)\n\x07metrics\x18\x01 \x03(\x0b\x32\x18.foresight.v1.MetricInfo\"\xbd\x01\n\x12\x43onversationScores\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12\x14\n\x0csample_index\x18\x02 \x01(\x05\x12)\n\x06scores\x18\x03 \x03(\x0b\x32\x19.foresight.v1.MetricScore\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.foresight.v1.Usage\x12)\n\tartifacts\x18\x05 \x03(\x0b\x32\x16.foresight.v1.Artifact\"\x82\x01\n\x10\x45valuateResponse\x12.\n\x05ready\x18\x01 \x01(\x0b\x32\x1d.foresight.v1.EvaluationReadyH\x00\x12\x32\n\x06scores\x18\x02 \x01(\x0b\x32 .foresight.v1.ConversationScoresH\x00\x42\n\n\x08response2a\n\x10\x45valuatorService\x12M\n\x08\x45valuate\x12\x1d.foresight.v1.EvaluateRequest\x1a\x1e.foresight.v1.EvaluateResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$foresight/v1/evaluator_service.proto\x12\x0c\x66oresight.v1\x1a\x1f\x66oresight/v1/conversation.proto\x1a\x19\x66oresight/v1/metric.proto\"\xf5\x01\n\x0f\x45valuationSetup\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.foresight.v1.Task\x12%\n\x06prefix\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12\x12\n\ncandidates\x18\x03 \x03(\t\x12)\n\x07metrics\x18\x04 \x03(\x0b\x32\x18.foresight.v1.MetricSpec\x12\x18\n\x10horizon_messages\x18\x05 \x01(\x05\x12\x1a\n\x12max_message_tokens\x18\x06 \x01(\x05\x12$\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x14.foresight.v1.Budget\"\x89\x01\n\x10\x43onversationItem\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12\x14\n\x0csample_index\x18\x02 \x01(\x05\x12\x0c\n\x04goal\x18\x03 \x01(\t\x12\'\n\x08messages\x18\x04 \x03(\x0b\x32\x15.foresight.v1.Message\x12\x0f\n\x07metrics\x18\x05 \x03(\x05\"\x84\x01\n\x0f\x45valuateRequest\x12.\n\x05setup\x18\x01 \x01(\x0b\x32\x1d.foresight.v1.EvaluationSetupH\x00\x12\x36\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32\x1e.foresight.v1.ConversationItemH\x00\x42\t\n\x07request\"<\n\x0f\x45valuationReady\x12)\n\x07metrics\x18\x01 \x03(\x0b\x32\x18.foresight.v1.MetricInfo\"\xbd\x01\n\x12\x43onversationScores\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12\x14\n\x0csample_index\x18\x02 \x01(\x05\x12)\n\x06scores\x18\x03 \x03(\x0b\x32\x19.foresight.v1.MetricScore\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.foresight.v1.Usage\x12)\n\tartifacts\x18\x05 \x03(\x0b\x32\x16.foresight.v1.Artifact\"\x82\x01\n\x10\x45valuateResponse\x12.\n\x05ready\x18\x01 \x01(\x0b\x32\x1d.foresight.v1.EvaluationReadyH\x00\x12\x32\n\x06scores\x18\x02 \x01(\x0b\x32 .foresight.v1.ConversationScoresH\x00\x42\n\n\x08response2a\n\x10\x45valuatorService\x12M\n\x08\x45valuate\x12\x1d.foresight.v1.EvaluateRequest\x1a\x1e.foresight.v1.EvaluateResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVALUATIONSETUP']._serialized_start=115
   _globals['_EVALUATIONSETUP']._serialized_end=360
-  _globals['_CONVERSATIONITEM']._serialized_start=362
-  _globals['_CONVERSATIONITEM']._serialized_end=482
-  _globals['_EVALUATEREQUEST']._serialized_start=485
-  _globals['_EVALUATEREQUEST']._serialized_end=617
-  _globals['_EVALUATIONREADY']._serialized_start=619
-  _globals['_EVALUATIONREADY']._serialized_end=679
-  _globals['_CONVERSATIONSCORES']._serialized_start=682
-  _globals['_CONVERSATIONSCORES']._serialized_end=871
-  _globals['_EVALUATERESPONSE']._serialized_start=874
-  _globals['_EVALUATERESPONSE']._serialized_end=1004
-  _globals['_EVALUATORSERVICE']._serialized_start=1006
-  _globals['_EVALUATORSERVICE']._serialized_end=1103
+  _globals['_CONVERSATIONITEM']._serialized_start=363
+  _globals['_CONVERSATIONITEM']._serialized_end=500
+  _globals['_EVALUATEREQUEST']._serialized_start=503
+  _globals['_EVALUATEREQUEST']._serialized_end=635
+  _globals['_EVALUATIONREADY']._serialized_start=637
+  _globals['_EVALUATIONREADY']._serialized_end=697
+  _globals['_CONVERSATIONSCORES']._serialized_start=700
+  _globals['_CONVERSATIONSCORES']._serialized_end=889
+  _globals['_EVALUATERESPONSE']._serialized_start=892
+  _globals['_EVALUATERESPONSE']._serialized_end=1022
+  _globals['_EVALUATORSERVICE']._serialized_start=1024
+  _globals['_EVALUATORSERVICE']._serialized_end=1121
 # @@protoc_insertion_point(module_scope)

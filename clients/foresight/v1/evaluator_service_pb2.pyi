@@ -86,6 +86,7 @@ class ConversationItem(google.protobuf.message.Message):
     SAMPLE_INDEX_FIELD_NUMBER: builtins.int
     GOAL_FIELD_NUMBER: builtins.int
     MESSAGES_FIELD_NUMBER: builtins.int
+    METRICS_FIELD_NUMBER: builtins.int
     candidate_index: builtins.int
     """Position of the candidate in the setup, from 0."""
     sample_index: builtins.int
@@ -96,6 +97,12 @@ class ConversationItem(google.protobuf.message.Message):
     def messages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.conversation_pb2.Message]:
         """The messages after the candidate."""
 
+    @property
+    def metrics(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Positions in the setup of the metrics to apply, each once, in ascending order. Scores are
+        returned in this order. An evaluator may ignore it and apply all. Default: all.
+        """
+
     def __init__(
         self,
         *,
@@ -103,8 +110,9 @@ class ConversationItem(google.protobuf.message.Message):
         sample_index: builtins.int = ...,
         goal: builtins.str = ...,
         messages: collections.abc.Iterable[foresight.v1.conversation_pb2.Message] | None = ...,
+        metrics: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["candidate_index", b"candidate_index", "goal", b"goal", "messages", b"messages", "sample_index", b"sample_index"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["candidate_index", b"candidate_index", "goal", b"goal", "messages", b"messages", "metrics", b"metrics", "sample_index", b"sample_index"]) -> None: ...
 
 Global___ConversationItem: typing_extensions.TypeAlias = ConversationItem
 
@@ -173,7 +181,7 @@ class ConversationScores(google.protobuf.message.Message):
     """Sample index, from 0."""
     @property
     def scores(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.metric_pb2.MetricScore]:
-        """Scores, one for every metric in the order of the setup."""
+        """Scores, one for every metric that was asked for, in the order of the setup."""
 
     @property
     def usage(self) -> foresight.v1.conversation_pb2.Usage:

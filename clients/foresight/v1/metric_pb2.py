@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66oresight/v1/metric.proto\x12\x0c\x66oresight.v1\x1a\x1f\x66oresight/v1/conversation.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\xbf\x01\n\nMetricSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06weight\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x61rtifact\x18\x03 \x01(\t\x12+\n\nparameters\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05label\x18\x05 \x01(\t\x12\x11\n\tnormalise\x18\x06 \x01(\x08\x12\"\n\x05\x63lamp\x18\x07 \x01(\x0b\x32\x13.foresight.v1.ClampB\t\n\x07_weight\";\n\x05\x43lamp\x12\x10\n\x03min\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\xb3\x01\n\nMetricInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\'\n\x05range\x18\x03 \x01(\x0b\x32\x18.foresight.v1.ValueRange\x12\x13\n\x0bjudge_calls\x18\x04 \x01(\x05\x12\x0e\n\x06metric\x18\x05 \x01(\t\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12*\n\tdirection\x18\x07 \x01(\x0e\x32\x17.foresight.v1.Direction\"8\n\x07Verdict\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x11\n\trationale\x18\x02 \x01(\t\x12\x0b\n\x03raw\x18\x03 \x01(\t\"m\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brequirement\x18\x02 \x01(\t\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x88\x02\n\x0bMetricScore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x05value\x18\x02 \x01(\x01H\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x13\n\x06spread\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\'\n\x08verdicts\x18\x05 \x03(\x0b\x32\x15.foresight.v1.Verdict\x12\x33\n\x05parts\x18\x06 \x03(\x0b\x32$.foresight.v1.MetricScore.PartsEntry\x1a,\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07outcomeB\t\n\x07_spread*N\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44IRECTION_MORE\x10\x01\x12\x12\n\x0e\x44IRECTION_LESS\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66oresight/v1/metric.proto\x12\x0c\x66oresight.v1\x1a\x1f\x66oresight/v1/conversation.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\xbf\x01\n\nMetricSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06weight\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x61rtifact\x18\x03 \x01(\t\x12+\n\nparameters\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05label\x18\x05 \x01(\t\x12\x11\n\tnormalise\x18\x06 \x01(\x08\x12\"\n\x05\x63lamp\x18\x07 \x01(\x0b\x32\x13.foresight.v1.ClampB\t\n\x07_weight\";\n\x05\x43lamp\x12\x10\n\x03min\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\xc5\x01\n\nMetricInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\'\n\x05range\x18\x03 \x01(\x0b\x32\x18.foresight.v1.ValueRange\x12\x13\n\x0bjudge_calls\x18\x04 \x01(\x05\x12\x0e\n\x06metric\x18\x05 \x01(\t\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12*\n\tdirection\x18\x07 \x01(\x0e\x32\x17.foresight.v1.Direction\x12\x10\n\x08identity\x18\x08 \x01(\t\"8\n\x07Verdict\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x11\n\trationale\x18\x02 \x01(\t\x12\x0b\n\x03raw\x18\x03 \x01(\t\"m\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brequirement\x18\x02 \x01(\t\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x88\x02\n\x0bMetricScore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x05value\x18\x02 \x01(\x01H\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x13\n\x06spread\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\'\n\x08verdicts\x18\x05 \x03(\x0b\x32\x15.foresight.v1.Verdict\x12\x33\n\x05parts\x18\x06 \x03(\x0b\x32$.foresight.v1.MetricScore.PartsEntry\x1a,\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07outcomeB\t\n\x07_spread*N\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44IRECTION_MORE\x10\x01\x12\x12\n\x0e\x44IRECTION_LESS\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,20 +36,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METRICSCORE_PARTSENTRY']._loaded_options = None
   _globals['_METRICSCORE_PARTSENTRY']._serialized_options = b'8\001'
-  _globals['_DIRECTION']._serialized_start=1004
-  _globals['_DIRECTION']._serialized_end=1082
+  _globals['_DIRECTION']._serialized_start=1022
+  _globals['_DIRECTION']._serialized_end=1100
   _globals['_METRICSPEC']._serialized_start=132
   _globals['_METRICSPEC']._serialized_end=323
   _globals['_CLAMP']._serialized_start=325
   _globals['_CLAMP']._serialized_end=384
   _globals['_METRICINFO']._serialized_start=387
-  _globals['_METRICINFO']._serialized_end=566
-  _globals['_VERDICT']._serialized_start=568
-  _globals['_VERDICT']._serialized_end=624
-  _globals['_ARTIFACT']._serialized_start=626
-  _globals['_ARTIFACT']._serialized_end=735
-  _globals['_METRICSCORE']._serialized_start=738
-  _globals['_METRICSCORE']._serialized_end=1002
-  _globals['_METRICSCORE_PARTSENTRY']._serialized_start=936
-  _globals['_METRICSCORE_PARTSENTRY']._serialized_end=980
+  _globals['_METRICINFO']._serialized_end=584
+  _globals['_VERDICT']._serialized_start=586
+  _globals['_VERDICT']._serialized_end=642
+  _globals['_ARTIFACT']._serialized_start=644
+  _globals['_ARTIFACT']._serialized_end=753
+  _globals['_METRICSCORE']._serialized_start=756
+  _globals['_METRICSCORE']._serialized_end=1020
+  _globals['_METRICSCORE_PARTSENTRY']._serialized_start=954
+  _globals['_METRICSCORE_PARTSENTRY']._serialized_end=998
 # @@protoc_insertion_point(module_scope)

@@ -142,6 +142,7 @@ class MetricInfo(google.protobuf.message.Message):
     METRIC_FIELD_NUMBER: builtins.int
     UNIT_FIELD_NUMBER: builtins.int
     DIRECTION_FIELD_NUMBER: builtins.int
+    IDENTITY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Label of the metric in this evaluation."""
     version: builtins.str
@@ -154,6 +155,11 @@ class MetricInfo(google.protobuf.message.Message):
     """Unit of the scores, such as `thousand tokens`. Default: none, a pure number."""
     direction: Global___Direction.ValueType
     """Which scores are the better ones."""
+    identity: builtins.str
+    """Digest of everything that determines a score beside the conversation, the task and the limits of
+    the setup: parameters with their defaults, judge, prompts, models. Scores are cached by it.
+    Default: none, scores of this metric are not cached.
+    """
     @property
     def range(self) -> foresight.v1.conversation_pb2.ValueRange:
         """The values that the metric can take in this evaluation. Absent where it has no bound."""
@@ -168,9 +174,10 @@ class MetricInfo(google.protobuf.message.Message):
         metric: builtins.str = ...,
         unit: builtins.str = ...,
         direction: Global___Direction.ValueType = ...,
+        identity: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["range", b"range"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["direction", b"direction", "judge_calls", b"judge_calls", "metric", b"metric", "name", b"name", "range", b"range", "unit", b"unit", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["direction", b"direction", "identity", b"identity", "judge_calls", b"judge_calls", "metric", b"metric", "name", b"name", "range", b"range", "unit", b"unit", "version", b"version"]) -> None: ...
 
 Global___MetricInfo: typing_extensions.TypeAlias = MetricInfo
 

@@ -23,6 +23,34 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _Origin:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _OriginEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Origin.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    ORIGIN_UNSPECIFIED: _Origin.ValueType  # 0
+    """Not set; nothing came."""
+    ORIGIN_COMPUTED: _Origin.ValueType  # 1
+    """It was computed for this request."""
+    ORIGIN_FOUND: _Origin.ValueType  # 2
+    """It was in the cache."""
+    ORIGIN_SHARED: _Origin.ValueType  # 3
+    """Another request was computing it at the time."""
+
+class Origin(_Origin, metaclass=_OriginEnumTypeWrapper):
+    """Where a future or a score came from."""
+
+ORIGIN_UNSPECIFIED: Origin.ValueType  # 0
+"""Not set; nothing came."""
+ORIGIN_COMPUTED: Origin.ValueType  # 1
+"""It was computed for this request."""
+ORIGIN_FOUND: Origin.ValueType  # 2
+"""It was in the cache."""
+ORIGIN_SHARED: Origin.ValueType  # 3
+"""Another request was computing it at the time."""
+Global___Origin: typing_extensions.TypeAlias = Origin
+
 class _RewardStatus:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -200,6 +228,7 @@ class ComputeRewardsRequest(google.protobuf.message.Message):
     INCLUDE_FUTURES_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
     JOB_FIELD_NUMBER: builtins.int
+    CACHE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Name of this request in answers on a stream, at most 128 characters; no two requests in flight
     on one stream may share it. Default: made by the service.
@@ -208,6 +237,11 @@ class ComputeRewardsRequest(google.protobuf.message.Message):
     """Whether to return goals and messages of the futures as well. Default: false."""
     job: builtins.str
     """Name of the training job, for accounts, at most 128 characters. Default: none."""
+    cache: builtins.str
+    """How the cache is used: `default` takes what is there and stores what was computed; `bypass`
+    does neither; `read_only` stores nothing; `refresh` computes everything and stores it in place
+    of what is there. Default: `default`.
+    """
     @property
     def task(self) -> foresight.v1.conversation_pb2.Task:
         """What the conversation is about. Required."""
@@ -246,9 +280,10 @@ class ComputeRewardsRequest(google.protobuf.message.Message):
         include_futures: builtins.bool = ...,
         budget: foresight.v1.conversation_pb2.Budget | None = ...,
         job: builtins.str = ...,
+        cache: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["budget", b"budget", "objective", b"objective", "simulation", b"simulation", "task", b"task"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["budget", b"budget", "candidates", b"candidates", "include_futures", b"include_futures", "job", b"job", "objective", b"objective", "prefix", b"prefix", "request_id", b"request_id", "simulation", b"simulation", "task", b"task"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "cache", b"cache", "candidates", b"candidates", "include_futures", b"include_futures", "job", b"job", "objective", b"objective", "prefix", b"prefix", "request_id", b"request_id", "simulation", b"simulation", "task", b"task"]) -> None: ...
 
 Global___ComputeRewardsRequest: typing_extensions.TypeAlias = ComputeRewardsRequest
 
@@ -265,6 +300,7 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
     PROFILE_VERSION_FIELD_NUMBER: builtins.int
     METRICS_FIELD_NUMBER: builtins.int
     OBJECTIVE_RANGE_FIELD_NUMBER: builtins.int
+    CACHE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Name of the request."""
     profile: builtins.str
@@ -287,6 +323,10 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
     def objective_range(self) -> foresight.v1.conversation_pb2.ValueRange:
         """The values that the objective can take. Absent where a metric has no bound."""
 
+    @property
+    def cache(self) -> Global___CacheUse:
+        """What the cache did for the request."""
+
     def __init__(
         self,
         *,
@@ -297,11 +337,65 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
         profile_version: builtins.str = ...,
         metrics: collections.abc.Iterable[foresight.v1.metric_pb2.MetricInfo] | None = ...,
         objective_range: foresight.v1.conversation_pb2.ValueRange | None = ...,
+        cache: Global___CacheUse | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["objective_range", b"objective_range", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["metrics", b"metrics", "objective_range", b"objective_range", "profile", b"profile", "profile_version", b"profile_version", "request_id", b"request_id", "results", b"results", "usage", b"usage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["cache", b"cache", "objective_range", b"objective_range", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cache", b"cache", "metrics", b"metrics", "objective_range", b"objective_range", "profile", b"profile", "profile_version", b"profile_version", "request_id", b"request_id", "results", b"results", "usage", b"usage"]) -> None: ...
 
 Global___ComputeRewardsResponse: typing_extensions.TypeAlias = ComputeRewardsResponse
+
+@typing.final
+class OriginCounts(google.protobuf.message.Message):
+    """How many came from where."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COMPUTED_FIELD_NUMBER: builtins.int
+    FOUND_FIELD_NUMBER: builtins.int
+    SHARED_FIELD_NUMBER: builtins.int
+    computed: builtins.int
+    """Computed for this request."""
+    found: builtins.int
+    """Found in the cache."""
+    shared: builtins.int
+    """Computed by another request at the time."""
+    def __init__(
+        self,
+        *,
+        computed: builtins.int = ...,
+        found: builtins.int = ...,
+        shared: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["computed", b"computed", "found", b"found", "shared", b"shared"]) -> None: ...
+
+Global___OriginCounts: typing_extensions.TypeAlias = OriginCounts
+
+@typing.final
+class CacheUse(google.protobuf.message.Message):
+    """What the cache did for a request."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FUTURES_FIELD_NUMBER: builtins.int
+    SCORES_FIELD_NUMBER: builtins.int
+    @property
+    def futures(self) -> Global___OriginCounts:
+        """Its futures, those that failed included; those given up at the deadline are not counted."""
+
+    @property
+    def scores(self) -> Global___OriginCounts:
+        """Its scores, likewise."""
+
+    def __init__(
+        self,
+        *,
+        futures: Global___OriginCounts | None = ...,
+        scores: Global___OriginCounts | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["futures", b"futures", "scores", b"scores"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["futures", b"futures", "scores", b"scores"]) -> None: ...
+
+Global___CacheUse: typing_extensions.TypeAlias = CacheUse
 
 @typing.final
 class ConfidenceInterval(google.protobuf.message.Message):
@@ -424,6 +518,8 @@ class FutureResult(google.protobuf.message.Message):
     USAGE_FIELD_NUMBER: builtins.int
     PERSONA_FIELD_NUMBER: builtins.int
     ARTIFACTS_FIELD_NUMBER: builtins.int
+    ORIGIN_FIELD_NUMBER: builtins.int
+    COST_FIELD_NUMBER: builtins.int
     sample_index: builtins.int
     """Sample index, from 0; the same index of another candidate shares its draws."""
     objective: builtins.float
@@ -436,6 +532,8 @@ class FutureResult(google.protobuf.message.Message):
     """What the user wanted in this future. Only with `include_futures`."""
     persona: builtins.str
     """Name of the persona that the simulated user played. Default: none."""
+    origin: Global___Origin.ValueType
+    """Where the conversation came from."""
     @property
     def error(self) -> google.rpc.status_pb2.Status:
         """Why this future has no objective."""
@@ -454,11 +552,15 @@ class FutureResult(google.protobuf.message.Message):
 
     @property
     def usage(self) -> foresight.v1.conversation_pb2.Usage:
-        """Cost of this future, its scoring included."""
+        """Cost of this future, its scoring included; what came from the cache costs nothing."""
 
     @property
     def artifacts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.metric_pb2.Artifact]:
         """What was extracted for the metrics. Only with `include_futures`."""
+
+    @property
+    def cost(self) -> foresight.v1.conversation_pb2.Usage:
+        """What this future cost whoever computed it, its scoring included. Absent where that is `usage`."""
 
     def __init__(
         self,
@@ -474,9 +576,11 @@ class FutureResult(google.protobuf.message.Message):
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
         persona: builtins.str = ...,
         artifacts: collections.abc.Iterable[foresight.v1.metric_pb2.Artifact] | None = ...,
+        origin: Global___Origin.ValueType = ...,
+        cost: foresight.v1.conversation_pb2.Usage | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["error", b"error", "objective", b"objective", "outcome", b"outcome", "policy", b"policy", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["artifacts", b"artifacts", "error", b"error", "goal", b"goal", "messages", b"messages", "objective", b"objective", "outcome", b"outcome", "persona", b"persona", "policy", b"policy", "sample_index", b"sample_index", "scores", b"scores", "termination", b"termination", "usage", b"usage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["cost", b"cost", "error", b"error", "objective", b"objective", "outcome", b"outcome", "policy", b"policy", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["artifacts", b"artifacts", "cost", b"cost", "error", b"error", "goal", b"goal", "messages", b"messages", "objective", b"objective", "origin", b"origin", "outcome", b"outcome", "persona", b"persona", "policy", b"policy", "sample_index", b"sample_index", "scores", b"scores", "termination", b"termination", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["objective", "error"] | None: ...
 
 Global___FutureResult: typing_extensions.TypeAlias = FutureResult

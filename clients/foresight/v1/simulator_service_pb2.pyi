@@ -79,6 +79,45 @@ MESSAGE_KIND_POLICY: MessageKind.ValueType  # 3
 Global___MessageKind: typing_extensions.TypeAlias = MessageKind
 
 @typing.final
+class GetFingerprintRequest(google.protobuf.message.Message):
+    """Asks what determines the futures of a policy."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    @property
+    def policy(self) -> foresight.v1.conversation_pb2.PolicyRef:
+        """The policy. Default: see the fields."""
+
+    def __init__(
+        self,
+        *,
+        policy: foresight.v1.conversation_pb2.PolicyRef | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["policy", b"policy"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["policy", b"policy"]) -> None: ...
+
+Global___GetFingerprintRequest: typing_extensions.TypeAlias = GetFingerprintRequest
+
+@typing.final
+class GetFingerprintResponse(google.protobuf.message.Message):
+    """What determines the futures of a policy."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FINGERPRINT_FIELD_NUMBER: builtins.int
+    fingerprint: builtins.str
+    """The digest. Empty where the simulator cannot tell; its futures are not cached."""
+    def __init__(
+        self,
+        *,
+        fingerprint: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fingerprint", b"fingerprint"]) -> None: ...
+
+Global___GetFingerprintResponse: typing_extensions.TypeAlias = GetFingerprintResponse
+
+@typing.final
 class FutureSpec(google.protobuf.message.Message):
     """One future to simulate."""
 
@@ -236,6 +275,9 @@ class SimulateFuturesResponse(google.protobuf.message.Message):
     FUTURE_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
+    FINGERPRINT_FIELD_NUMBER: builtins.int
+    fingerprint: builtins.str
+    """Fingerprint under which it was simulated; it is cached only under that one."""
     @property
     def spec(self) -> Global___FutureSpec:
         """The future as it was asked for."""
@@ -259,9 +301,10 @@ class SimulateFuturesResponse(google.protobuf.message.Message):
         future: Global___SimulatedFuture | None = ...,
         error: google.rpc.status_pb2.Status | None = ...,
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
+        fingerprint: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error", "future", b"future", "outcome", b"outcome", "spec", b"spec", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "future", b"future", "outcome", b"outcome", "spec", b"spec", "usage", b"usage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "fingerprint", b"fingerprint", "future", b"future", "outcome", b"outcome", "spec", b"spec", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["future", "error"] | None: ...
 
 Global___SimulateFuturesResponse: typing_extensions.TypeAlias = SimulateFuturesResponse

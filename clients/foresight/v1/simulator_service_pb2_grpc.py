@@ -40,6 +40,11 @@ class SimulatorServiceStub(object):
                 request_serializer=foresight_dot_v1_dot_simulator__service__pb2.SimulateFuturesRequest.SerializeToString,
                 response_deserializer=foresight_dot_v1_dot_simulator__service__pb2.SimulateFuturesResponse.FromString,
                 _registered_method=True)
+        self.GetFingerprint = channel.unary_unary(
+                '/foresight.v1.SimulatorService/GetFingerprint',
+                request_serializer=foresight_dot_v1_dot_simulator__service__pb2.GetFingerprintRequest.SerializeToString,
+                response_deserializer=foresight_dot_v1_dot_simulator__service__pb2.GetFingerprintResponse.FromString,
+                _registered_method=True)
         self.SampleMessages = channel.unary_stream(
                 '/foresight.v1.SimulatorService/SampleMessages',
                 request_serializer=foresight_dot_v1_dot_simulator__service__pb2.SampleMessagesRequest.SerializeToString,
@@ -60,6 +65,14 @@ class SimulatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFingerprint(self, request, context):
+        """Returns the digest of everything configured that determines the futures of a policy: models,
+        their parameters, prompts, personas, rules. Asked for before futures are looked up in a cache.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SampleMessages(self, request, context):
         """Samples single messages for growing data sets: opening user messages, next user messages or
         policy responses.
@@ -75,6 +88,11 @@ def add_SimulatorServiceServicer_to_server(servicer, server):
                     servicer.SimulateFutures,
                     request_deserializer=foresight_dot_v1_dot_simulator__service__pb2.SimulateFuturesRequest.FromString,
                     response_serializer=foresight_dot_v1_dot_simulator__service__pb2.SimulateFuturesResponse.SerializeToString,
+            ),
+            'GetFingerprint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFingerprint,
+                    request_deserializer=foresight_dot_v1_dot_simulator__service__pb2.GetFingerprintRequest.FromString,
+                    response_serializer=foresight_dot_v1_dot_simulator__service__pb2.GetFingerprintResponse.SerializeToString,
             ),
             'SampleMessages': grpc.unary_stream_rpc_method_handler(
                     servicer.SampleMessages,
@@ -110,6 +128,33 @@ class SimulatorService(object):
             '/foresight.v1.SimulatorService/SimulateFutures',
             foresight_dot_v1_dot_simulator__service__pb2.SimulateFuturesRequest.SerializeToString,
             foresight_dot_v1_dot_simulator__service__pb2.SimulateFuturesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFingerprint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foresight.v1.SimulatorService/GetFingerprint',
+            foresight_dot_v1_dot_simulator__service__pb2.GetFingerprintRequest.SerializeToString,
+            foresight_dot_v1_dot_simulator__service__pb2.GetFingerprintResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,22 @@ _SimulatorServiceSimulateFuturesType = typing_extensions.TypeVar(
     ],
 )
 
+_SimulatorServiceGetFingerprintType = typing_extensions.TypeVar(
+    '_SimulatorServiceGetFingerprintType',
+    grpc.UnaryUnaryMultiCallable[
+        foresight.v1.simulator_service_pb2.GetFingerprintRequest,
+        foresight.v1.simulator_service_pb2.GetFingerprintResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        foresight.v1.simulator_service_pb2.GetFingerprintRequest,
+        foresight.v1.simulator_service_pb2.GetFingerprintResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        foresight.v1.simulator_service_pb2.GetFingerprintRequest,
+        foresight.v1.simulator_service_pb2.GetFingerprintResponse,
+    ],
+)
+
 _SimulatorServiceSampleMessagesType = typing_extensions.TypeVar(
     '_SimulatorServiceSampleMessagesType',
     grpc.UnaryStreamMultiCallable[
@@ -57,7 +73,7 @@ _SimulatorServiceSampleMessagesType = typing_extensions.TypeVar(
     ],
 )
 
-class SimulatorServiceStub(typing.Generic[_SimulatorServiceSimulateFuturesType, _SimulatorServiceSampleMessagesType]):
+class SimulatorServiceStub(typing.Generic[_SimulatorServiceSimulateFuturesType, _SimulatorServiceGetFingerprintType, _SimulatorServiceSampleMessagesType]):
     """Plays conversations forward: the user simulator and the policy take turns."""
 
     @typing.overload
@@ -65,6 +81,10 @@ class SimulatorServiceStub(typing.Generic[_SimulatorServiceSimulateFuturesType, 
         grpc.UnaryStreamMultiCallable[
             foresight.v1.simulator_service_pb2.SimulateFuturesRequest,
             foresight.v1.simulator_service_pb2.SimulateFuturesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            foresight.v1.simulator_service_pb2.GetFingerprintRequest,
+            foresight.v1.simulator_service_pb2.GetFingerprintResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             foresight.v1.simulator_service_pb2.SampleMessagesRequest,
@@ -78,6 +98,10 @@ class SimulatorServiceStub(typing.Generic[_SimulatorServiceSimulateFuturesType, 
             foresight.v1.simulator_service_pb2.SimulateFuturesRequest,
             foresight.v1.simulator_service_pb2.SimulateFuturesResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            foresight.v1.simulator_service_pb2.GetFingerprintRequest,
+            foresight.v1.simulator_service_pb2.GetFingerprintResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             foresight.v1.simulator_service_pb2.SampleMessagesRequest,
             foresight.v1.simulator_service_pb2.SampleMessagesResponse,
@@ -90,6 +114,11 @@ class SimulatorServiceStub(typing.Generic[_SimulatorServiceSimulateFuturesType, 
     Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy.
     """
 
+    GetFingerprint: _SimulatorServiceGetFingerprintType
+    """Returns the digest of everything configured that determines the futures of a policy: models,
+    their parameters, prompts, personas, rules. Asked for before futures are looked up in a cache.
+    """
+
     SampleMessages: _SimulatorServiceSampleMessagesType
     """Samples single messages for growing data sets: opening user messages, next user messages or
     policy responses.
@@ -99,6 +128,10 @@ SimulatorServiceAsyncStub: typing_extensions.TypeAlias = SimulatorServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         foresight.v1.simulator_service_pb2.SimulateFuturesRequest,
         foresight.v1.simulator_service_pb2.SimulateFuturesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        foresight.v1.simulator_service_pb2.GetFingerprintRequest,
+        foresight.v1.simulator_service_pb2.GetFingerprintResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         foresight.v1.simulator_service_pb2.SampleMessagesRequest,
@@ -118,6 +151,16 @@ class SimulatorServiceServicer(metaclass=abc.ABCMeta):
         """Simulates futures of one group and sends each as it finishes, in no particular order. Each
         future that was asked for is sent exactly once, as a conversation or as an error.
         Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy.
+        """
+
+    @abc.abstractmethod
+    def GetFingerprint(
+        self,
+        request: foresight.v1.simulator_service_pb2.GetFingerprintRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[foresight.v1.simulator_service_pb2.GetFingerprintResponse, collections.abc.Awaitable[foresight.v1.simulator_service_pb2.GetFingerprintResponse]]:
+        """Returns the digest of everything configured that determines the futures of a policy: models,
+        their parameters, prompts, personas, rules. Asked for before futures are looked up in a cache.
         """
 
     @abc.abstractmethod

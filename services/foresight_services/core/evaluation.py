@@ -91,6 +91,7 @@ class LocalSession:
         """Return the scores of one conversation, its metrics run at once."""
         start = self._clock.now()
         which = item.id
+        metrics = [self._metrics[index] for index in self._setup.applied(item)]
         with purse_of(self._account, sample=which.sample, candidate=which.candidate) as purse:
             ledger = Ledger(purse)
             subject = Subject(
@@ -101,9 +102,7 @@ class LocalSession:
                 deadline=self._deadline,
             )
             async with subject:
-                scores = await asyncio.gather(
-                    *(self._score(metric, subject) for metric in self._metrics)
-                )
+                scores = await asyncio.gather(*(self._score(metric, subject) for metric in metrics))
                 artifacts = subject.extracted
         seconds = self._clock.now() - start
         usage = ledger.usage(messages=0, seconds=seconds)

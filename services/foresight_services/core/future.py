@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from foresight_services.core.budget import NO_LIMIT, Budget
+from foresight_services.core.cache_use import CacheMode, Origin
 from foresight_services.core.conversation import Conversation, Message
 from foresight_services.core.errors import Failure
 from foresight_services.core.objective import MetricSpec, Range
@@ -64,6 +65,8 @@ class SimulationRequest:
     """Where the policy's version is served; None for a policy of the simulator's configuration."""
     personas: tuple[str, ...] = ()
     """Personas that the user may play; empty for all that the simulator has."""
+    cache: CacheMode = CacheMode.DEFAULT
+    """How a cache before the simulator is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,14 @@ class Future:
     outcome: SimulatedFuture | Failure
     """The conversation, or why there is none."""
     usage: Usage
-    """What it cost, also where it failed."""
+    """What it cost, also where it failed; nothing where it was not computed for this request."""
+    fingerprint: str = ""
+    """Fingerprint of the simulator's configuration when it was simulated; empty where the simulator
+    has none, and nothing of it is cached."""
+    origin: Origin = Origin.COMPUTED
+    """Where it came from."""
+    cost: Usage | None = None
+    """What it cost whoever computed it; None where that is `usage`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +114,8 @@ class EvaluationItem:
     """What the user wanted in it."""
     messages: Conversation
     """The messages after the candidate."""
+    metrics: tuple[int, ...] | None = None
+    """Positions of the metrics to apply, in the setup's order; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +136,17 @@ class EvaluationSetup:
     """Greatest length of a simulated message, in tokens."""
     budget: Budget = NO_LIMIT
     """What the model calls of the whole request may cost, those of its simulation included."""
+    cache: CacheMode = CacheMode.DEFAULT
+    """How a cache before the evaluator is used."""
 
     def conversation(self, item: EvaluationItem) -> Conversation:
         """Return the complete conversation of `item`: prefix, candidate, future."""
         candidate = Message("assistant", self.candidates[item.id.candidate])
         return (*self.prefix, candidate, *item.messages)
+
+    def applied(self, item: EvaluationItem) -> tuple[int, ...]:
+        """Return the positions of the metrics that `item` is scored by."""
+        return tuple(range(len(self.metrics))) if item.metrics is None else item.metrics
 
 
 class Direction(StrEnum):
@@ -157,6 +175,10 @@ class MetricInfo:
     """Unit of the scores; empty for a pure number."""
     direction: Direction = Direction.UNKNOWN
     """Which scores are the better ones."""
+    identity: str = ""
+    """Digest of all that determines its scores beside the conversation and the limits of the setup:
+    parameters with their defaults, judge, prompts, models, tokenizer, sandbox. Scores are cached by
+    it; empty where it is not known, and none are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +255,7 @@ class ConversationScores:
     """What the scoring cost."""
     artifacts: tuple[Extracted, ...] = ()
     """What was extracted for the metrics, once for all of them."""
+    origins: tuple[Origin, ...] = ()
+    """Where each score came from; empty where all were computed for this request."""
+    cost: Usage | None = None
+    """What the scores cost whoever computed them; None where that is `usage`."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import fsum
 
 from foresight_services.core.aggregation import Row
+from foresight_services.core.cache_use import CacheUse, Origins
 from foresight_services.core.errors import Failure, Family, Reason, Upstream
 from foresight_services.core.future import MetricInfo
 from foresight_services.core.profiles import PROFILES
@@ -52,7 +53,22 @@ class Group:
         """Return what holds for the group as a whole."""
         profile = self._profile
         values = self._aggregation.range
-        return GroupSummary(profile.name, profile.version, self._metrics, values, usage)
+        return GroupSummary(
+            profile.name, profile.version, self._metrics, values, usage, self._cache_use()
+        )
+
+    def _cache_use(self) -> CacheUse:
+        """Count where futures and scores came from; what was given up came from nowhere."""
+        ended = [
+            future.scored
+            for futures in self._futures
+            for future in futures
+            if not future.scored.abandoned
+        ]
+        return CacheUse(
+            Origins.of(one.origin for one in ended),
+            Origins.of(origin for one in ended for origin in one.origins),
+        )
 
     def result(self, candidate: int, seconds: float) -> CandidateResult:
         """Return the candidate's reward, or its failure, from the futures that are in."""

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from foresight_services.core.cache_use import Origin
 from foresight_services.core.conversation import Conversation
 from foresight_services.core.future import (
     ConversationScores,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 ModelRole = Literal["user", "policy", "judge"]
 """The parts that models play."""
+
+CachedKind = Literal["future", "score"]
+"""What is cached."""
 
 Stage = Literal["queue", "user_turn", "policy_turn", "judge"]
 """Where the time of a reward goes; `queue` is the wait for a free place among the futures."""
@@ -74,6 +78,10 @@ class Telemetry(Protocol):
 
     def reward_finished(self, status: str, seconds: float) -> None:
         """Observe a candidate's latency by `complete`, `partial` or the failure's reason."""
+        ...
+
+    def cache_answered(self, kind: CachedKind, origin: Origin, count: int) -> None:
+        """Count futures or scores by where they came from."""
         ...
 
 
@@ -228,6 +236,14 @@ class Extractor(Protocol):
 
 class Simulator(Protocol):
     """Plays conversations forward."""
+
+    async def fingerprint(self, policy: PolicyRef, *, deadline: float | None = None) -> str:
+        """Return the digest of all configuration that determines the futures of `policy`.
+
+        Two simulators with one fingerprint give equal requests futures that can stand for each
+        other. Empty where the simulator cannot tell; its futures are not cached then.
+        """
+        ...
 
     def simulate(
         self, request: SimulationRequest, *, deadline: float | None = None

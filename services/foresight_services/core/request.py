@@ -9,6 +9,7 @@ from typing import Final
 
 from foresight_services.core import checks
 from foresight_services.core.budget import NO_LIMIT, Budget
+from foresight_services.core.cache_use import CacheMode
 from foresight_services.core.conversation import Conversation
 from foresight_services.core.errors import Violation
 from foresight_services.core.objective import NO_CLAMP, MetricSpec, Objective
@@ -69,6 +70,8 @@ class RewardQuery:
     """The training job that it is for; empty for none."""
     personas: tuple[str, ...] = ()
     """Personas that the user may play; empty for the default."""
+    cache: str = ""
+    """How the cache is used, a `CacheMode`; empty for the default one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class RewardRequest:
     budget: Budget = NO_LIMIT
     job: str = ""
     personas: tuple[str, ...] = ()
+    cache: CacheMode = CacheMode.DEFAULT
 
 
 def share_of(samples: int, share: float) -> int:
@@ -129,6 +133,7 @@ def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
         budget=query.budget,
         job=query.job,
         personas=query.personas or preset.personas,
+        cache=CacheMode(query.cache or CacheMode.DEFAULT),
     )
 
 
@@ -139,6 +144,8 @@ def _violations(query: RewardQuery, presets: Mapping[str, Preset]) -> Iterator[V
         )
     if len(query.job) > MAX_JOB:
         yield Violation("job", f"has {len(query.job)} characters; at most {MAX_JOB}")
+    if query.cache and query.cache not in {mode.value for mode in CacheMode}:
+        yield Violation("cache", one_of(query.cache, [mode.value for mode in CacheMode]))
     yield from checks.budget(query.budget)
     yield from _task(query.task, presets)
     yield from checks.prefix(query.prefix)

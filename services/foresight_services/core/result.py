@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foresight_services.core.cache_use import CacheUse, Origin
 from foresight_services.core.errors import Failure
 from foresight_services.core.estimator import Estimate
 from foresight_services.core.future import (
+    ConversationScores,
     Extracted,
+    Future,
     FutureId,
     MetricInfo,
     MetricScore,
     SimulatedFuture,
 )
 from foresight_services.core.objective import Range
-from foresight_services.core.usage import Usage
+from foresight_services.core.usage import Usage, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,45 @@ class ScoredFuture:
     """Whether it was given up before it ended; `error` tells why."""
     artifacts: tuple[Extracted, ...] = ()
     """What was extracted for the metrics."""
+    origin: Origin = Origin.COMPUTED
+    """Where the conversation came from."""
+    origins: tuple[Origin, ...] = ()
+    """Where each score came from."""
+    cost: Usage | None = None
+    """What it cost whoever computed it, its scoring included; None where that is `usage`."""
 
     @classmethod
-    def failed(cls, which: FutureId, failure: Failure, usage: Usage) -> ScoredFuture:
+    def of(
+        cls, future: Future, simulated: SimulatedFuture, scores: ConversationScores
+    ) -> ScoredFuture:
+        """Return a future that was simulated and scored."""
+        cost = None
+        if future.cost is not None or scores.cost is not None:
+            cost = _sum(future.cost or future.usage, scores.cost or scores.usage)
+        return cls(
+            future.id,
+            simulated,
+            scores.scores,
+            None,
+            _sum(future.usage, scores.usage),
+            artifacts=scores.artifacts,
+            origin=future.origin,
+            origins=scores.origins or (Origin.COMPUTED,) * len(scores.scores),
+            cost=cost,
+        )
+
+    @classmethod
+    def failed(cls, future: Future, failure: Failure) -> ScoredFuture:
         """Return a future that ended without scores."""
-        return cls(which, None, (), failure, usage)
+        return cls(
+            future.id,
+            None,
+            (),
+            failure,
+            future.usage,
+            origin=future.origin,
+            cost=future.cost,
+        )
 
     @property
     def failure(self) -> Failure | None:
@@ -57,6 +94,10 @@ class ScoredFuture:
         if self.error is not None:
             return self.error
         return next((s.outcome for s in self.scores if isinstance(s.outcome, Failure)), None)
+
+
+def _sum(simulation: Usage, scoring: Usage) -> Usage:
+    return total((simulation, scoring), seconds=simulation.seconds + scoring.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +175,5 @@ class GroupSummary:
     """The values that the objective can take; None where a metric has no bound."""
     usage: Usage
     """The cost of the whole group."""
+    cache: CacheUse = CacheUse()
+    """What the cache did for it."""

@@ -150,6 +150,7 @@ class Rewards:
             horizon_messages=request.horizon_messages,
             max_message_tokens=request.max_message_tokens,
             budget=request.budget,
+            cache=request.cache,
         )
         async with AsyncExitStack() as stack:
             try:
@@ -233,6 +234,7 @@ class Rewards:
             published=policy.published,
             budget=_simulators_share(request, session),
             personas=request.personas,
+            cache=request.cache,
         )
         ended: Exception = _ended_early()
         async with asyncio.TaskGroup() as scoring:
@@ -255,23 +257,16 @@ class Rewards:
         """Score one future and put it into `results`; a failure is this future's own."""
         simulated = future.outcome
         if isinstance(simulated, Failure):
-            results.put_nowait(ScoredFuture.failed(future.id, simulated, future.usage))
+            results.put_nowait(ScoredFuture.failed(future, simulated))
             return
         try:
             scores = await session.score(
                 EvaluationItem(future.id, simulated.goal, simulated.messages)
             )
         except Exception as error:
-            results.put_nowait(ScoredFuture.failed(future.id, failure_from(error), future.usage))
+            results.put_nowait(ScoredFuture.failed(future, failure_from(error)))
             return
-        usage = total(
-            (future.usage, scores.usage), seconds=future.usage.seconds + scores.usage.seconds
-        )
-        results.put_nowait(
-            ScoredFuture(
-                future.id, simulated, scores.scores, None, usage, artifacts=scores.artifacts
-            )
-        )
+        results.put_nowait(ScoredFuture.of(future, simulated, scores))
 
 
 def _ended_early() -> DomainError:

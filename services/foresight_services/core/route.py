@@ -42,6 +42,21 @@ class Route:
         metrics = tuple(setup.metrics[index] for index in self.indices)
         return replace(setup, metrics=metrics, budget=self.budget)
 
+    def part_of_item(self, item: EvaluationItem) -> EvaluationItem:
+        """Return the conversation with those of its metrics that are this evaluator's."""
+        if item.metrics is None:
+            return item
+        places = {index: place for place, index in enumerate(self.indices)}
+        return replace(
+            item, metrics=tuple(places[index] for index in item.metrics if index in places)
+        )
+
+    def applied(self, item: EvaluationItem) -> tuple[int, ...]:
+        """Return the places in the setup of the metrics that it scores `item` by."""
+        if item.metrics is None:
+            return self.indices
+        return tuple(index for index in item.metrics if index in self.indices)
+
     def in_whole(self, violation: Violation) -> Violation:
         """Return `violation`, found in its part, with the field's path in the whole setup."""
         match = METRIC_FIELD.fullmatch(violation.field)
@@ -71,14 +86,14 @@ class Part:
         if isinstance(self.session, Failure):
             return self._failed(setup, item, self.session)
         try:
-            return await self.session.score(item)
+            return await self.session.score(self.route.part_of_item(item))
         except Exception as error:
             return self._failed(setup, item, failure_from(error))
 
     def _failed(
         self, setup: EvaluationSetup, item: EvaluationItem, failure: Failure
     ) -> ConversationScores:
-        titles = [setup.metrics[index].title for index in self.route.indices]
+        titles = [setup.metrics[index].title for index in self.route.applied(item)]
         scores = tuple(MetricScore(title, self._own(failure, title)) for title in titles)
         return ConversationScores(item.id, scores, Usage())
 

@@ -234,13 +234,14 @@ class RoutedSession:
     async def score(self, item: EvaluationItem) -> ConversationScores:
         """Return the scores of one conversation, asked of all evaluators at once."""
         start = self._clock.now()
-        answers = await asyncio.gather(*(part.score(self._setup, item) for part in self._parts))
+        parts = [part for part in self._parts if part.route.applied(item)]
+        answers = await asyncio.gather(*(part.score(self._setup, item) for part in parts))
         scores: dict[int, MetricScore] = {}
         artifacts: list[Extracted] = []
-        for part, answer in zip(self._parts, answers, strict=True):
-            scores.update(zip(part.route.indices, answer.scores, strict=True))
+        for part, answer in zip(parts, answers, strict=True):
+            scores.update(zip(part.route.applied(item), answer.scores, strict=True))
             # Evaluators that extracted the same text have it once, others each its own.
             artifacts += [one for one in answer.artifacts if one not in artifacts]
         usage = total((a.usage for a in answers), seconds=self._clock.now() - start)
-        ordered = tuple(scores[index] for index in range(len(self._metrics)))
+        ordered = tuple(scores[index] for index in self._setup.applied(item))
         return ConversationScores(item.id, ordered, usage, tuple(artifacts))

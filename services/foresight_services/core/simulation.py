@@ -9,7 +9,7 @@ that no longer fits into a model's context ends as it stands, or is left out, as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from itertools import chain
@@ -41,7 +41,7 @@ from foresight_services.core.ports import (
 )
 from foresight_services.core.seeds import derive_seed
 from foresight_services.core.suggest import one_of
-from foresight_services.core.task import Task
+from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import Ledger
 
 OnContextExhausted = Literal["score", "exclude"]
@@ -87,6 +87,12 @@ def _violations(request: SimulationRequest) -> Iterator[Violation]:
             yield Violation("published.ref", "is not `policy`, the version that is asked for")
 
 
+def _unknown(policy: PolicyRef) -> str:
+    """Return that nothing is known of what determines futures of `policy`."""
+    del policy
+    return ""
+
+
 class Simulation:
     """Simulates futures; implements the port `Simulator`."""
 
@@ -103,6 +109,7 @@ class Simulation:
         max_futures: int,
         personas: Personas | None = None,
         on_context_exhausted: OnContextExhausted = "score",
+        fingerprint: Callable[[PolicyRef], str] = _unknown,
     ) -> None:
         self._user = user
         self._policies = policies
@@ -115,6 +122,12 @@ class Simulation:
         self._places = asyncio.Semaphore(max_futures)
         self._personas = personas
         self._on_context_exhausted = on_context_exhausted
+        self._fingerprint = fingerprint
+
+    async def fingerprint(self, policy: PolicyRef, *, deadline: float | None = None) -> str:
+        """Return the digest of what determines futures of `policy`; see the port."""
+        del deadline
+        return self._fingerprint(policy)
 
     async def simulate(
         self, request: SimulationRequest, *, deadline: float | None = None
@@ -189,6 +202,7 @@ class Simulation:
     ) -> Future:
         """Return one future; what fails in it is its own failure and no other's."""
         start = self._clock.now()
+        fingerprint = self._fingerprint(request.policy)
         said: list[Message] = []
         try:
             async with until(deadline, self._clock), self._place(asked):
@@ -197,10 +211,10 @@ class Simulation:
             failure = failure_from(error)
             self._telemetry.future_finished(failure.reason)
             usage = ledger.usage(messages=len(said), seconds=self._clock.now() - start)
-            return Future(which, failure, usage)
+            return Future(which, failure, usage, fingerprint)
         self._telemetry.future_finished("ok")
         usage = ledger.usage(messages=len(said), seconds=self._clock.now() - start)
-        return Future(which, outcome, usage)
+        return Future(which, outcome, usage, fingerprint)
 
     @asynccontextmanager
     async def _place(self, asked: float) -> AsyncIterator[None]:

@@ -44,6 +44,7 @@ def decode_item(item: pb.ConversationItem) -> EvaluationItem:
         FutureId(item.candidate_index, item.sample_index),
         item.goal,
         codec.decode_messages(item.messages),
+        tuple(item.metrics) or None,
     )
 
 
@@ -54,6 +55,7 @@ def encode_item(item: EvaluationItem) -> pb.ConversationItem:
         sample_index=item.id.sample,
         goal=item.goal,
         messages=codec.encode_messages(item.messages),
+        metrics=item.metrics or (),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import grpc.aio
 
@@ -56,6 +56,21 @@ class RemoteEvaluator:
             await session.close()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    """Whoever waits for scores of one conversation."""
+
+    metrics: tuple[MetricInfo, ...]
+    """The metrics that were asked for."""
+    scores: asyncio.Future[ConversationScores]
+    """What is waited for."""
+
+    def take(self, scores: ConversationScores) -> None:
+        """Hand over `scores`, of the metrics that were asked for."""
+        checked = tuple(map(_checked, self.metrics, scores.scores))
+        self.scores.set_result(replace(scores, scores=checked))
+
+
 class RemoteSession:
     """Scores conversations on one stream; implements the port `EvaluationSession`.
 
@@ -69,7 +84,8 @@ class RemoteSession:
         self._metrics: tuple[MetricInfo, ...] = ()
         loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[tuple[MetricInfo, ...]] = loop.create_future()
-        self._waiting: dict[FutureId, asyncio.Future[ConversationScores]] = {}
+        # A conversation may be asked about several times at once, for different metrics.
+        self._waiting: dict[FutureId, list[_Waiter]] = {}
         self._ended: Exception | None = None
         self._outbox: asyncio.Queue[pb.EvaluateRequest] = asyncio.Queue()
         self._writer = asyncio.create_task(self._write())
@@ -104,13 +120,19 @@ class RemoteSession:
         """Send one conversation and wait for its scores."""
         if self._ended is not None:
             raise self._ended
-        waiter: asyncio.Future[ConversationScores] = asyncio.get_running_loop().create_future()
-        self._waiting[item.id] = waiter
+        applied = self._metrics
+        if item.metrics is not None:
+            applied = tuple(self._metrics[index] for index in item.metrics)
+        waiter = _Waiter(applied, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(item.id, []).append(waiter)
         self._outbox.put_nowait(pb.EvaluateRequest(conversation=encode_item(item)))
         try:
-            return await waiter
+            return await waiter.scores
         finally:
-            del self._waiting[item.id]
+            others = self._waiting[item.id]
+            others.remove(waiter)
+            if not others:
+                del self._waiting[item.id]
 
     def _stop_writing(self, _call: object) -> None:
         self._writer.cancel()
@@ -134,9 +156,10 @@ class RemoteSession:
         self._ended = ended
         if not self._ready.done():
             self._ready.set_exception(ended)
-        for waiter in self._waiting.values():
-            if not waiter.done():
-                waiter.set_exception(ended)
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                if not waiter.scores.done():
+                    waiter.scores.set_exception(ended)
 
     def _take(self, response: pb.EvaluateResponse) -> None:
         if response.WhichOneof("response") == "ready":
@@ -144,16 +167,23 @@ class RemoteSession:
                 self._ready.set_result(tuple(map(decode_info, response.ready.metrics)))
             return
         scores = decode_scores(response.scores)
-        waiter = self._waiting.get(scores.id)
-        if waiter is None or waiter.done():
+        waiters = [one for one in self._waiting.get(scores.id, ()) if not one.scores.done()]
+        if not waiters:
             return
-        if [score.name for score in scores.scores] == [info.name for info in self._metrics]:
-            waiter.set_result(
-                replace(scores, scores=tuple(map(_checked, self._metrics, scores.scores)))
-            )
+        names = [score.name for score in scores.scores]
+        for waiter in waiters:
+            if names == [info.name for info in waiter.metrics]:
+                waiter.take(scores)
+                return
+        # One that knows no selections gives all scores, which are enough for anybody.
+        first = waiters[0]
+        if names == [info.name for info in self._metrics]:
+            wanted = {info.name for info in first.metrics}
+            chosen = tuple(score for score in scores.scores if score.name in wanted)
+            first.take(replace(scores, scores=chosen))
         else:
             problem = "did not give one score for every metric, in the order of the setup"
-            waiter.set_exception(unreachable(self._peer_name, problem))
+            first.scores.set_exception(unreachable(self._peer_name, problem))
 
 
 def _problem(metrics: tuple[MetricInfo, ...], titles: list[str]) -> str | None:

@@ -9,7 +9,7 @@ from foresight.v1 import evaluator_service_pb2 as pb
 from foresight.v1 import evaluator_service_pb2_grpc as pb_grpc
 from foresight_services.core import checks
 from foresight_services.core.errors import InvalidInput, Violation
-from foresight_services.core.future import EvaluationItem
+from foresight_services.core.future import EvaluationItem, EvaluationSetup
 from foresight_services.core.merge import merge
 from foresight_services.core.ports import Clock, EvaluationSession, Evaluator
 from foresight_services.evaluator.codec import decode_item, decode_setup, encode_scores
@@ -36,14 +36,14 @@ class EvaluatorServicer(pb_grpc.EvaluatorServiceServicer):
         async with self._evaluator.open(setup, deadline=deadline) as session:
             infos = [encode_info(info) for info in session.metrics]
             yield pb.EvaluateResponse(ready=pb.EvaluationReady(metrics=infos))
-            answers = merge(_answers(session, request_iterator, len(setup.candidates)))
+            answers = merge(_answers(session, request_iterator, setup))
             async with aclosing(answers):
                 async for answer in answers:
                     yield answer
 
 
 async def _answers(
-    session: EvaluationSession, requests: AsyncIterator[pb.EvaluateRequest], candidates: int
+    session: EvaluationSession, requests: AsyncIterator[pb.EvaluateRequest], setup: EvaluationSetup
 ) -> AsyncIterator[AsyncGenerator[pb.EvaluateResponse, None]]:
     """Yield, for each conversation as it comes in, the stream of its one answer."""
     async for request in requests:
@@ -51,13 +51,20 @@ async def _answers(
             problem = "is missing; every request after the setup must be a conversation"
             raise InvalidInput((Violation("conversation", problem),))
         item = decode_item(request.conversation)
-        checks.require(_violations(item, candidates))
+        checks.require(_violations(item, setup))
         yield _answer(session, item)
 
 
-def _violations(item: EvaluationItem, candidates: int) -> Iterator[Violation]:
-    yield from checks.integer("conversation.candidate_index", item.id.candidate, 0, candidates - 1)
+def _violations(item: EvaluationItem, setup: EvaluationSetup) -> Iterator[Violation]:
+    last = len(setup.candidates) - 1
+    yield from checks.integer("conversation.candidate_index", item.id.candidate, 0, last)
     yield from checks.roles("conversation.messages", item.messages)
+    applied = setup.applied(item)
+    for place, index in enumerate(applied):
+        path = f"conversation.metrics[{place}]"
+        yield from checks.integer(path, index, 0, len(setup.metrics) - 1)
+    if list(applied) != sorted(set(applied)):
+        yield Violation("conversation.metrics", "must be in ascending order, each once")
 
 
 async def _answer(

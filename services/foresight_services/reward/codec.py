@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from foresight.v1 import reward_service_pb2 as pb
+from foresight_services.core.cache_use import Origin, Origins
 from foresight_services.core.errors import Failure
 from foresight_services.core.estimator import Estimate
 from foresight_services.core.objective import Objective
@@ -47,6 +50,7 @@ def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
         budget=codec.decode_budget(request.budget),
         job=request.job,
         personas=tuple(simulation.personas),
+        cache=request.cache,
     )
 
 
@@ -76,7 +80,22 @@ def encode_summary(request_id: str, summary: GroupSummary) -> pb.ComputeRewardsR
         profile_version=summary.profile_version,
         metrics=[codec.encode_info(info) for info in summary.metrics],
         objective_range=codec.encode_range(summary.objective_range),
+        cache=pb.CacheUse(
+            futures=_encode_origins(summary.cache.futures),
+            scores=_encode_origins(summary.cache.scores),
+        ),
     )
+
+
+_ORIGINS: Final[dict[Origin, pb.Origin.ValueType]] = {
+    Origin.COMPUTED: pb.ORIGIN_COMPUTED,
+    Origin.FOUND: pb.ORIGIN_FOUND,
+    Origin.SHARED: pb.ORIGIN_SHARED,
+}
+
+
+def _encode_origins(counts: Origins) -> pb.OriginCounts:
+    return pb.OriginCounts(computed=counts.computed, found=counts.found, shared=counts.shared)
 
 
 def encode_progress(event: FutureFinished) -> pb.FutureDone:
@@ -114,7 +133,10 @@ def _encode_future(future: FutureResult, include_texts: bool) -> pb.FutureResult
         sample_index=scored.id.sample,
         scores=[codec.encode_score(score, verdicts=include_texts) for score in scored.scores],
         usage=codec.encode_usage(scored.usage),
+        cost=None if scored.cost is None else codec.encode_usage(scored.cost),
     )
+    if not scored.abandoned:
+        encoded.origin = _ORIGINS[scored.origin]
     if isinstance(future.objective, Failure):
         encoded.error.CopyFrom(encode_failure(future.objective))
     else:

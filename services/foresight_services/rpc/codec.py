@@ -183,6 +183,7 @@ def decode_info(info: metric_pb2.MetricInfo) -> MetricInfo:
             (ours for ours, theirs in _DIRECTIONS.items() if theirs == info.direction),
             Direction.UNKNOWN,
         ),
+        identity=info.identity,
     )
 
 
@@ -196,6 +197,7 @@ def encode_info(info: MetricInfo) -> metric_pb2.MetricInfo:
         metric=info.metric or info.name,
         unit=info.unit,
         direction=_DIRECTIONS[info.direction],
+        identity=info.identity,
     )
 
 

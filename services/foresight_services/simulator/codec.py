@@ -76,13 +76,20 @@ def decode_future(response: pb.SimulateFuturesResponse) -> Future:
         )
     else:
         outcome = decode_failure(response.error)
-    return Future(decode_spec(response.spec), outcome, codec.decode_usage(response.usage))
+    return Future(
+        decode_spec(response.spec),
+        outcome,
+        codec.decode_usage(response.usage),
+        response.fingerprint,
+    )
 
 
 def encode_future(future: Future) -> pb.SimulateFuturesResponse:
     """Return the future for the wire."""
     response = pb.SimulateFuturesResponse(
-        spec=encode_spec(future.id), usage=codec.encode_usage(future.usage)
+        spec=encode_spec(future.id),
+        usage=codec.encode_usage(future.usage),
+        fingerprint=future.fingerprint,
     )
     if isinstance(future.outcome, Failure):
         response.error.CopyFrom(encode_failure(future.outcome))

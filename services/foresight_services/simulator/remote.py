@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+import grpc
 import grpc.aio
 
+from foresight.v1 import simulator_service_pb2 as pb
 from foresight.v1 import simulator_service_pb2_grpc as pb_grpc
 from foresight_services.core.future import Future, SimulationRequest
 from foresight_services.core.ports import Clock
+from foresight_services.core.task import PolicyRef
 from foresight_services.rpc.channel import Peer
+from foresight_services.rpc.codec import encode_policy
 from foresight_services.rpc.deadline import seconds_left
 from foresight_services.rpc.status import error_from_call
 from foresight_services.simulator.codec import decode_future, encode_request
@@ -22,6 +26,20 @@ class RemoteSimulator:
         self._peer = peer
         self._stub = pb_grpc.SimulatorServiceStub(peer.channel)
         self._clock = clock
+
+    async def fingerprint(self, policy: PolicyRef, *, deadline: float | None = None) -> str:
+        """Ask the other process; empty where it does not know the question."""
+        try:
+            response = await self._stub.GetFingerprint(
+                pb.GetFingerprintRequest(policy=encode_policy(policy)),
+                timeout=seconds_left(deadline, self._clock),
+                metadata=self._peer.metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return ""
+            raise error_from_call(error, self._peer.name) from error
+        return response.fingerprint
 
     async def simulate(
         self, request: SimulationRequest, *, deadline: float | None = None

@@ -9,6 +9,7 @@ from foresight.v1 import simulator_service_pb2 as pb
 from foresight.v1 import simulator_service_pb2_grpc as pb_grpc
 from foresight_services.core.errors import NotImplementedHere
 from foresight_services.core.ports import Clock, Simulator
+from foresight_services.rpc.codec import decode_policy
 from foresight_services.rpc.deadline import ServerContext, deadline_of
 from foresight_services.simulator.codec import decode_request, encode_future
 
@@ -19,6 +20,15 @@ class SimulatorServicer(pb_grpc.SimulatorServiceServicer):
     def __init__(self, simulator: Simulator, clock: Clock) -> None:
         self._simulator = simulator
         self._clock = clock
+
+    async def GetFingerprint(
+        self, request: pb.GetFingerprintRequest, context: ServerContext
+    ) -> pb.GetFingerprintResponse:
+        """Say what determines the futures of a policy."""
+        fingerprint = await self._simulator.fingerprint(
+            decode_policy(request.policy), deadline=deadline_of(context, self._clock)
+        )
+        return pb.GetFingerprintResponse(fingerprint=fingerprint)
 
     async def SimulateFutures(
         self, request: pb.SimulateFuturesRequest, context: ServerContext

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from foresight_services.core.ports import ModelRole, Stage
+from foresight_services.core.cache_use import Origin
+from foresight_services.core.ports import CachedKind, ModelRole, Stage
 from foresight_services.core.usage import ModelUsage
 
 
@@ -30,4 +31,7 @@ class InertTelemetry:
         """Forget it."""
 
     def reward_finished(self, status: str, seconds: float) -> None:
+        """Forget it."""
+
+    def cache_answered(self, kind: CachedKind, origin: Origin, count: int) -> None:
         """Forget it."""

@@ -23,7 +23,8 @@ from prometheus_client import (
     start_http_server,
 )
 
-from foresight_services.core.ports import ModelRole, Stage
+from foresight_services.core.cache_use import Origin
+from foresight_services.core.ports import CachedKind, ModelRole, Stage
 from foresight_services.core.usage import ModelUsage
 
 REWARD_BUCKETS: Final = (
@@ -83,6 +84,13 @@ class PrometheusTelemetry:
             ["role", "outcome"],
             registry=self.registry,
         )
+        self._cache_answers = Counter(
+            "foresight_cache_answers",
+            "Futures and scores, by whether they were computed, found in the cache or shared with"
+            " a request that was computing them.",
+            ["kind", "origin"],
+            registry=self.registry,
+        )
         self._spending = SpendingCounters(self.registry)
         self._requests = Histogram(
             "foresight_request_seconds",
@@ -119,6 +127,10 @@ class PrometheusTelemetry:
     def reward_finished(self, status: str, seconds: float) -> None:
         """Observe a candidate's latency."""
         self._reward_seconds.labels(status).observe(seconds)
+
+    def cache_answered(self, kind: CachedKind, origin: Origin, count: int) -> None:
+        """Count futures or scores by where they came from."""
+        self._cache_answers.labels(kind, origin).inc(count)
 
     def request_finished(self, service: str, method: str, code: str, seconds: float) -> None:
         """Observe a gRPC call."""
