@@ -78,8 +78,9 @@ async def test_a_cancelled_stream_stops_the_model_calls_of_all_its_groups(
     held.at = lambda request: "never"
     async with rewards(topology) as channel:
         call: Any = pb_grpc.RewardServiceStub(channel).StreamRewards()
-        for name in ("one", "two"):
-            group = game(request_id=name, simulation=simulation(most=3))
+        # Of one seed they would be one work.
+        for seed, name in enumerate(("one", "two")):
+            group = game(request_id=name, simulation=simulation(most=3, seed=seed))
             await call.write(pb.StreamRewardsRequest(group=group))
         await eventually(lambda: held.waiting == 6)
         call.cancel()

@@ -77,11 +77,11 @@ REFUSED = {
     # Unknown keys, at every depth
     "section": (
         "service: {}",
-        {"service": "unknown key; did you mean 'services'? (known: evaluator, models,"},
+        {"service": "unknown key; did you mean 'services'? (known: cache, evaluator, models,"},
     ),
     "section like none": (
         "xyz: {}",
-        {"xyz": "unknown key (known: evaluator, models, prices, prompts, roles,"},
+        {"xyz": "unknown key (known: cache, evaluator, models, prices, prompts, roles,"},
     ),
     "key of a service": (
         'services: {reward: {listen: "127.0.0.1:1", metrics: null, listens: 1}}',
@@ -136,7 +136,7 @@ REFUSED = {
     ),
     "list for a file": (
         "[1, 2]",
-        {"(file)": "must be a mapping (known keys: evaluator, models, prices,"},
+        {"(file)": "must be a mapping (known keys: cache, evaluator, models, prices,"},
     ),
     "model that is a text": (
         "models: {policy: builtin}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from foresight_services.bootstrap.identity import tool_identities
 from foresight_services.bootstrap.models import Models
 from foresight_services.config import Config
 from foresight_services.core.evaluation import Evaluation
@@ -18,5 +19,9 @@ def build_evaluator(config: Config, clock: Clock, models: Models) -> Evaluation:
         InvalidInput: where something that the configuration names cannot be used.
     """
     judge, extractor = models.judge()
-    tools = Tools(judge=judge, token_counters=Tokenizers(config.evaluator.tokenizers))
+    tools = Tools(
+        judge=judge,
+        token_counters=Tokenizers(config.evaluator.tokenizers),
+        identities=tool_identities(config, judge),
+    )
     return Evaluation(catalog=Catalog(tools=tools), extractor=extractor, clock=clock)

@@ -81,6 +81,11 @@ class Models:
         self._prices = load_prices().overridden(prices)
         self._published: SharedPublishedModels | None = None
 
+    @property
+    def policy_prompts(self) -> str:
+        """Digest of the prompts of policies."""
+        return load_policy_prompts(self._prompts["policy"]).digest
+
     def personas(self) -> PersonaBook | None:
         """Return the personas of the simulated user; rules have none."""
         if isinstance(self._config.models[self._config.roles.user], BuiltinModelConfig):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,9 @@ from foresight.v1 import evaluator_service_pb2_grpc as evaluator_pb_grpc
 from foresight.v1 import policy_service_pb2_grpc as policy_pb_grpc
 from foresight.v1 import reward_service_pb2_grpc as reward_pb_grpc
 from foresight.v1 import simulator_service_pb2_grpc as simulator_pb_grpc
+from foresight_services.bootstrap.caching import cached
 from foresight_services.bootstrap.evaluator import build_evaluator
+from foresight_services.bootstrap.identity import SimulatorIdentity
 from foresight_services.bootstrap.models import Models
 from foresight_services.config import BuiltinModelConfig, Config, ServiceConfig
 from foresight_services.core.errors import InvalidInput, Violation
@@ -114,7 +116,7 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
         models = None if what == "reward" else build_models(config, clock, telemetry)
         if models is not None:
             stack.push_async_callback(models.aclose)
-        registrations = tuple(_registrations(config, what, peers, models, clock, telemetry))
+        registrations = await _registrations(config, what, peers, models, clock, telemetry, stack)
         server = Server(
             registrations, config=config, clock=clock, observe=telemetry.request_finished
         )
@@ -137,14 +139,17 @@ async def _ready(models: Models | None, peers: tuple[Peer, ...]) -> None:
     await wait_until_serving(peers)
 
 
-def _registrations(
+async def _registrations(
     config: Config,
     what: ServiceName,
     peers: tuple[Peer, ...],
     models: Models | None,
     clock: Clock,
-    telemetry: Telemetry,
-) -> Iterator[Registration]:
+    telemetry: PrometheusTelemetry,
+    stack: AsyncExitStack,
+) -> tuple[Registration, ...]:
+    """Return what `what` serves; what has to be closed is left to `stack`."""
+    served: list[Registration] = []
     simulator: Simulator | None = None
     evaluator: Evaluator | None = None
     if what == "reward":
@@ -153,16 +158,29 @@ def _registrations(
     if models is not None and what in ("all", "simulator"):
         simulator = build_simulator(config, clock, telemetry, models)
         simulator_servicer = SimulatorServicer(simulator, clock)
-        yield _register("SimulatorService", simulator_pb_grpc, simulator_servicer)
+        served.append(_register("SimulatorService", simulator_pb_grpc, simulator_servicer))
     if models is not None and what in ("all", "evaluator"):
         evaluator = build_evaluator(config, clock, models)
         evaluator_servicer = EvaluatorServicer(evaluator, clock)
-        yield _register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer)
+        served.append(_register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer))
     if simulator is not None and evaluator is not None:
         policies = build_policies()
-        rewards = build_rewards(config, simulator, evaluator, clock, telemetry, policies)
-        yield _register("RewardService", reward_pb_grpc, RewardServicer(rewards, clock))
-        yield _register("PolicyService", policy_pb_grpc, PolicyServicer(policies))
+        remembering = await stack.enter_async_context(
+            cached(
+                config,
+                simulator,
+                evaluator,
+                clock=clock,
+                telemetry=telemetry,
+                observer=telemetry.cache,
+            )
+        )
+        rewards = build_rewards(
+            config, remembering.simulator, remembering.evaluator, clock, telemetry, policies
+        )
+        served.append(_register("RewardService", reward_pb_grpc, RewardServicer(rewards, clock)))
+        served.append(_register("PolicyService", policy_pb_grpc, PolicyServicer(policies)))
+    return tuple(served)
 
 
 def _register(name: str, module: ModuleType, servicer: object) -> Registration:
@@ -208,8 +226,9 @@ def build_simulator(
     ruled = all(isinstance(model, BuiltinModelConfig) for model in config.models.values())
     most = MOST_RULED_FUTURES if ruled else config.simulator.max_futures
     personas = models.personas()
+    user = models.user(personas)
     return Simulation(
-        user=models.user(personas),
+        user=user,
         policies=models.policies(),
         published=models.published(),
         goals=WorldGoals(models.worlds, world_required=personas is None),
@@ -219,6 +238,7 @@ def build_simulator(
         max_futures=min(config.simulator.max_futures, most),
         personas=personas,
         on_context_exhausted=config.simulator.on_context_exhausted,
+        fingerprint=SimulatorIdentity(config, models, user),
     )
 
 

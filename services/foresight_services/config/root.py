@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
+from foresight_services.config.cache import CacheConfig
 from foresight_services.config.evaluator import EvaluatorConfig, TranscriptName
 from foresight_services.config.models import BuiltinModelConfig, ModelConfig, PriceConfig
 from foresight_services.config.section import Section
@@ -152,6 +153,8 @@ class Config(Section):
     """Files that replace prompts, by the prompt's name, such as `user_system`."""
     prices: dict[str, PriceConfig] = {}
     """Prices by model, or by `beginning*` of its name, in place of the table's."""
+    cache: CacheConfig = CacheConfig()
+    """Where futures and scores are remembered. Default: in the reward service's memory."""
     services: ServicesConfig = ServicesConfig()
     """Addresses, TLS and time limits."""
     token: SecretStr | None = Field(default=None, exclude=True)

@@ -39,5 +39,10 @@ class Accuracy(Judged):
 
 
 DEFINITION: Final = Definition(
-    "accuracy", Accuracy, parameters=VOTES, artifact=True, needs_reference=True
+    "accuracy",
+    Accuracy,
+    parameters=VOTES,
+    artifact=True,
+    needs_reference=True,
+    uses=frozenset({"judge"}),
 )

@@ -65,4 +65,6 @@ def _f1(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-DEFINITION: Final = Definition(NAME, BertScore, artifact=True, needs_reference=True)
+DEFINITION: Final = Definition(
+    NAME, BertScore, artifact=True, needs_reference=True, uses=frozenset({"bertscore"})
+)

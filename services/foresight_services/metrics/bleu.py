@@ -80,4 +80,4 @@ class Bleu:
         return Score(value)
 
 
-DEFINITION: Final = Definition("bleu", Bleu, artifact=True, needs_reference=True)
+DEFINITION: Final = Definition("bleu", Bleu, artifact=True, needs_reference=True, uses=frozenset())

@@ -46,4 +46,6 @@ class WordBleu:
         return Score(value)
 
 
-DEFINITION: Final = Definition("bleu_word", WordBleu, artifact=True, needs_reference=True)
+DEFINITION: Final = Definition(
+    "bleu_word", WordBleu, artifact=True, needs_reference=True, uses=frozenset()
+)

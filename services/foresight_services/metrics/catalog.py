@@ -86,6 +86,7 @@ class Catalog:
                 version=definition.version,
                 unit=definition.unit,
                 direction=definition.direction,
+                identity=definition.identity(spec, metric.info.identity, self._tools),
             )
             wanted = wanted_by(spec, setup.task)
             if wanted is not None and wanted not in extracted:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, runtime_checkable
 
+from foresight_services.core.cachekey import Keyed, digest
 from foresight_services.core.errors import Violation
 from foresight_services.core.future import Direction, EvaluationSetup
 from foresight_services.core.objective import JsonValue, MetricSpec
 from foresight_services.core.ports import Metric
 from foresight_services.core.suggest import one_of
-from foresight_services.metrics.tools import Tools
+from foresight_services.metrics.tools import ToolName, Tools
 
 Kind = Literal["text", "number", "integer", "flag", "list", "mapping"]
 
@@ -49,8 +51,15 @@ class Parameter:
     """Greatest number; None for no limit."""
     required: bool = False
     """Whether it must be given."""
+    default: JsonValue = None
+    """The value that stands for its absence; None for none, and for false where it is a flag."""
     description: str = ""
     """One line for the documentation."""
+
+    @property
+    def absent(self) -> JsonValue:
+        """The value that means the same as none."""
+        return False if self.kind == "flag" and self.default is None else self.default
 
     def problem(self, value: JsonValue) -> str | None:
         """Return what is wrong with `value`, or None."""
@@ -80,7 +89,7 @@ class Parameter:
 REQUIREMENT: Final = "requirement"
 """Parameter of every metric that scores an artifact: what the extraction has to meet."""
 
-_REQUIREMENT: Final = Parameter(description="what the extracted artifact has to meet")
+_REQUIREMENT: Final = Parameter(default="", description="what the extracted artifact has to meet")
 
 
 @runtime_checkable
@@ -117,12 +126,43 @@ class Definition:
     """Whether it can score an artifact in place of what was said."""
     needs_reference: bool = False
     """Whether the task must have a reference."""
+    uses: frozenset[ToolName] | None = None
+    """The tools that its scores depend on, beside those of an extraction; None for all."""
 
     @property
     def all_parameters(self) -> Mapping[str, Parameter]:
         """Its parameters, those that all metrics of its kind have included."""
         shared = {REQUIREMENT: _REQUIREMENT} if self.artifact else {}
         return {**shared, **self.parameters}
+
+    def identity(self, spec: MetricSpec, own: str, tools: Tools) -> str:
+        """Return what determines the scores of `spec`, as `MetricInfo.identity` has it.
+
+        Args:
+            spec: the metric as it was asked for, checked.
+            own: what the metric itself says of its identity.
+            tools: what it was built with.
+        """
+        uses = frozenset(tools.identities) if self.uses is None else self.uses
+        if spec.artifact:
+            uses = uses.union({"judge"})
+        if not tools.identities or not uses.issubset(tools.identities):
+            return ""
+        known = self.all_parameters
+        fields: Mapping[str, Keyed] = {
+            "metric": self.name,
+            "version": self.version,
+            "own": own,
+            "artifact": spec.artifact,
+            "parameters": {
+                key: value
+                for key, value in spec.parameters.items()
+                if key not in known or value != known[key].absent
+            },
+            "tools": {name: tools.identities[name] for name in sorted(uses)},
+            "distribution": version("foresight"),
+        }
+        return digest("identity", fields).hex()
 
     def violations(
         self, path: str, spec: MetricSpec, setup: EvaluationSetup

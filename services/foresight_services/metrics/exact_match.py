@@ -49,7 +49,9 @@ DEFINITION: Final = Definition(
     "exact_match",
     ExactMatch,
     parameters={
-        "strip": Parameter("flag", description="ignore white space around the texts; default true"),
+        "strip": Parameter(
+            "flag", default=True, description="ignore white space around the texts; default true"
+        ),
         "ignore_case": Parameter("flag", description="compare without regard to case"),
         "ignore_punctuation": Parameter(
             "flag", description="compare without punctuation, any white space as one space"
@@ -57,4 +59,5 @@ DEFINITION: Final = Definition(
     },
     artifact=True,
     needs_reference=True,
+    uses=frozenset(),
 )

@@ -21,4 +21,6 @@ class Helpfulness(Judged):
     question = Question("helpfulness", {"helpfulness": Range(0.0, 1.0)})
 
 
-DEFINITION: Final = Definition("helpfulness", Helpfulness, parameters=VOTES)
+DEFINITION: Final = Definition(
+    "helpfulness", Helpfulness, parameters=VOTES, uses=frozenset({"judge"})
+)

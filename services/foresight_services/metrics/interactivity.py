@@ -22,4 +22,6 @@ class Interactivity(Judged):
     question = Question("interactivity", {"interactivity": Range(0.0, 1.0)})
 
 
-DEFINITION: Final = Definition("interactivity", Interactivity, parameters=VOTES)
+DEFINITION: Final = Definition(
+    "interactivity", Interactivity, parameters=VOTES, uses=frozenset({"judge"})
+)

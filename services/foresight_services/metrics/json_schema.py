@@ -123,4 +123,5 @@ DEFINITION: Final = Definition(
         "fenced": Parameter("flag", description="take the JSON out of a Markdown block"),
     },
     artifact=True,
+    uses=frozenset(),
 )

@@ -80,4 +80,6 @@ def _answers(text: str) -> list[Any]:
     return plain
 
 
-DEFINITION: Final = Definition("math_equal", MathEqual, artifact=True, needs_reference=True)
+DEFINITION: Final = Definition(
+    "math_equal", MathEqual, artifact=True, needs_reference=True, uses=frozenset()
+)

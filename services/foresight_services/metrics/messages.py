@@ -26,4 +26,6 @@ class Messages:
         return Score(1.0 + len(subject.item.messages))
 
 
-DEFINITION: Final = Definition("messages", Messages, unit="messages", direction=Direction.LESS)
+DEFINITION: Final = Definition(
+    "messages", Messages, unit="messages", direction=Direction.LESS, uses=frozenset()
+)

@@ -66,4 +66,5 @@ DEFINITION: Final = Definition(
         "partial": Parameter("flag", description="score the share of the tests that passed")
     },
     artifact=True,
+    uses=frozenset({"sandbox"}),
 )

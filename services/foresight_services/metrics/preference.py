@@ -67,8 +67,10 @@ DEFINITION: Final = Definition(
         **VOTES,
         "against": Parameter(
             choices=("reference", METADATA_KEY),
+            default="reference",
             description="what to compare with: the task's reference, or its metadata `baseline`",
         ),
     },
     artifact=True,
+    uses=frozenset({"judge"}),
 )

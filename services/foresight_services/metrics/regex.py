@@ -93,4 +93,5 @@ DEFINITION: Final = Definition(
         "dot_all": Parameter("flag", description="let . match a line break"),
     },
     artifact=True,
+    uses=frozenset(),
 )

@@ -104,6 +104,9 @@ DEFINITION: Final = Definition(
         ),
         "low": Parameter("number", description="least score; lower ones are clipped to it"),
         "high": Parameter("number", description="greatest score; higher ones are clipped to it"),
-        "scope": Parameter(choices=("all", "future"), description="which messages are scored"),
+        "scope": Parameter(
+            choices=("all", "future"), default="all", description="which messages are scored"
+        ),
     },
+    uses=frozenset({"reward_models"}),
 )

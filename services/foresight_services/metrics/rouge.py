@@ -70,9 +70,12 @@ DEFINITION: Final = Definition(
     "rouge",
     Rouge,
     parameters={
-        "variant": Parameter(choices=VARIANTS, description="which ROUGE; default rougeL"),
+        "variant": Parameter(
+            choices=VARIANTS, default="rougeL", description="which ROUGE; default rougeL"
+        ),
         "stemmer": Parameter("flag", description="compare the stems of English words"),
     },
     artifact=True,
     needs_reference=True,
+    uses=frozenset(),
 )

@@ -86,4 +86,5 @@ DEFINITION: Final = Definition(
         ),
     },
     artifact=True,
+    uses=frozenset({"judge"}),
 )

@@ -22,4 +22,4 @@ class Success(Judged):
     question = Question("success", {"success": Range(0.0, 1.0)})
 
 
-DEFINITION: Final = Definition("success", Success, parameters=VOTES)
+DEFINITION: Final = Definition("success", Success, parameters=VOTES, uses=frozenset({"judge"}))

@@ -187,14 +187,21 @@ DEFINITION: Final = Definition(
     direction=Direction.LESS,
     parameters={
         "scope": Parameter(
-            choices=("assistant", "future", "all"), description="which messages; default assistant"
+            choices=("assistant", "future", "all"),
+            default="assistant",
+            description="which messages; default assistant",
         ),
         "output": Parameter(
-            choices=("tokens", "read", "typed", "turns"), description="what is scored"
+            choices=("tokens", "read", "typed", "turns"),
+            default="tokens",
+            description="what is scored",
         ),
-        "unit": Parameter(choices=("thousand", "token"), description="default thousand"),
+        "unit": Parameter(
+            choices=("thousand", "token"), default="thousand", description="default thousand"
+        ),
         "tokenizer": Parameter(
-            description="cl100k (default), words, whitespace or a configured one"
+            default="cl100k", description="cl100k (default), words, whitespace or a configured one"
         ),
     },
+    uses=frozenset({"token_counters"}),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from foresight_services.core.conversation import Conversation
 from foresight_services.core.subject import Subject
@@ -48,6 +48,10 @@ class RewardModel(Protocol):
         ...
 
 
+ToolName = Literal["judge", "token_counters", "sandbox", "reward_models", "bertscore"]
+"""What scores can depend on beside the conversation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What an evaluator has."""
@@ -60,3 +64,6 @@ class Tools:
     """Where code is run; None where nothing is configured to."""
     reward_models: Mapping[str, RewardModel] = field(default_factory=lambda: MappingProxyType({}))
     """Reward models by name."""
+    identities: Mapping[ToolName, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Digests of all that determines what the tools say. Scores of a metric that uses a tool without
+    one are not cached."""

@@ -26,6 +26,7 @@ from prometheus_client import (
 from foresight_services.core.cache_use import Origin
 from foresight_services.core.ports import CachedKind, ModelRole, Stage
 from foresight_services.core.usage import ModelUsage
+from foresight_services.telemetry.cache_metrics import CacheMetrics
 
 REWARD_BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60),
@@ -91,6 +92,8 @@ class PrometheusTelemetry:
             ["kind", "origin"],
             registry=self.registry,
         )
+        self.cache = CacheMetrics(self.registry)
+        """What the operator sees of the cache's store."""
         self._spending = SpendingCounters(self.registry)
         self._requests = Histogram(
             "foresight_request_seconds",

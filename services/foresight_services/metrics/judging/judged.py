@@ -19,7 +19,7 @@ from foresight_services.metrics.tools import Tools
 VOTES: Final[Mapping[str, Parameter]] = MappingProxyType(
     {
         "votes": Parameter(
-            "integer", low=1, high=MAX_VOTES, description="times that the judge is asked"
+            "integer", low=1, high=MAX_VOTES, default=1, description="times that the judge is asked"
         )
     }
 )

@@ -6,6 +6,7 @@ that their work is bounded.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -80,6 +81,8 @@ class DriftRules:
         if missing:
             raise ValueError(f"notes lacks {', '.join(sorted(missing))}")
         self.notes = file.notes
+        self.digest = hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 of the rules."""
 
     def find(self, message: str, conversation: Conversation, *, done: bool) -> Drift | None:
         """Return what is wrong with `message`, the user's next one after `conversation`.

@@ -13,13 +13,13 @@ end of the prompt, after all that is cached.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from foresight_services.core.cachekey import Keyed, digest
 from foresight_services.core.conversation import Conversation, Message
 from foresight_services.core.errors import Reason, Upstream
 from foresight_services.core.ports import ChatModel, ChatReply, ChatRequest
@@ -93,9 +93,22 @@ class PromptedUser:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that shapes a prompt: texts, personas, settings."""
-        parts = (self._prompts.digest, self._personas.digest, repr(self._settings))
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        """SHA-256 of all that shapes what is said: texts, personas, settings, rules of drift."""
+        settings = self._settings
+        fields: Mapping[str, Keyed] = {
+            "prompts": self._prompts.digest,
+            "personas": self._personas.digest,
+            "drift": self._rules.digest,
+            "termination_signal": settings.termination_signal,
+            "attempts": settings.attempts,
+            "extra_tokens": settings.extra_tokens,
+            "schema": settings.schema,
+            "plain_text": settings.plain_text,
+            "system_role": settings.system_role,
+            # By name, because a style is functions, which are elsewhere in every process.
+            "transcript": settings.transcript.name,
+        }
+        return digest("user", fields).hex()
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Return the person's next message, the termination signal included where they leave.

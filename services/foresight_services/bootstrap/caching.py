@@ -1,0 +1,72 @@
+"""The cache of a reward service, and the decorators that use it."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from foresight_services.cache.entries import FutureCodec, ScoreCodec
+from foresight_services.cache.opening import open_cache
+from foresight_services.config import Config
+from foresight_services.core.cache import CacheObserver, CacheStore
+from foresight_services.core.cached_evaluator import CachedEvaluator, KeptScore
+from foresight_services.core.cached_simulator import CachedSimulator, is_personal_error
+from foresight_services.core.future import Future
+from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
+from foresight_services.core.single_flight import SingleFlight
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A simulator and an evaluator that remember."""
+
+    simulator: Simulator
+    """The simulator."""
+    evaluator: Evaluator
+    """The evaluator."""
+    store: CacheStore
+    """Where they remember."""
+
+
+@asynccontextmanager
+async def cached(
+    config: Config,
+    simulator: Simulator,
+    evaluator: Evaluator,
+    *,
+    clock: Clock,
+    telemetry: Telemetry,
+    observer: CacheObserver,
+) -> AsyncIterator[Cached]:
+    """Put the configured cache before `simulator` and `evaluator`.
+
+    Raises:
+        Precondition: where the cache cannot be opened as it is configured.
+    """
+    # Lifetimes must differ between processes, or what they stored together would end together.
+    store = await open_cache(
+        config.cache,
+        environment=os.environ,
+        clock=clock,
+        rng=random.SystemRandom(),
+        observer=observer,
+    )
+    futures: SingleFlight[Future] = SingleFlight(
+        store, FutureCodec(), is_personal=is_personal_error
+    )
+    scores: SingleFlight[KeptScore] = SingleFlight(
+        store, ScoreCodec(), is_personal=is_personal_error
+    )
+    try:
+        yield Cached(
+            CachedSimulator(simulator, futures, clock=clock, telemetry=telemetry),
+            CachedEvaluator(evaluator, scores, clock=clock, telemetry=telemetry),
+            store,
+        )
+    finally:
+        await futures.close()
+        await scores.close()
+        await store.close()
