@@ -93,6 +93,8 @@ async def test_an_answer_has_every_part_of_the_contract() -> None:
         objective=pb.Objective(metrics=[metric("success", 2.0), metric("messages", -0.25)]),
         simulation=simulation(horizon_messages=2, most=3),
         include_futures=True,
+        # Futures in which the same was said would have one score between them.
+        cache="bypass",
     )
     request.task.goal = "dog"
     response = await answer_of(loopback(), request, apart=False)
