@@ -18,7 +18,6 @@ from foresight_services.core.cached_simulator import is_personal
 from foresight_services.core.cachekey import ScoreKeys
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import DeadlinePassed, DomainError, Failure, error_from
-from foresight_services.core.flight import Landed, Made
 from foresight_services.core.future import (
     ConversationScores,
     EvaluationItem,
@@ -28,6 +27,7 @@ from foresight_services.core.future import (
     MetricScore,
 )
 from foresight_services.core.held_session import HeldSession
+from foresight_services.core.landed import Landed, Made
 from foresight_services.core.ports import Clock, EvaluationSession, Evaluator, Telemetry
 from foresight_services.core.single_flight import SingleFlight
 from foresight_services.core.usage import Usage, total

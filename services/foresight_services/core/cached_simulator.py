@@ -17,8 +17,8 @@ from foresight_services.core.cache_use import CacheMode, Origin
 from foresight_services.core.cachekey import FutureKeys
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import DeadlinePassed, Failure, Family, Reason, failure_from
-from foresight_services.core.flight import Landed, Made
 from foresight_services.core.future import Future, FutureId, SimulationRequest, Termination
+from foresight_services.core.landed import Landed, Made
 from foresight_services.core.ports import Clock, Simulator, Telemetry
 from foresight_services.core.single_flight import SingleFlight
 from foresight_services.core.task import PolicyRef

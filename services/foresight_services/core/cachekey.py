@@ -16,6 +16,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final
 
 from foresight_services.core.cache import CacheKey
@@ -49,30 +50,40 @@ _DOUBLE: Final = struct.Struct(">d")
 
 def digest(name: str, fields: Mapping[str, Keyed]) -> bytes:
     """Return the 32 bytes that stand for `fields` of what is called `name`."""
-    hasher = hashlib.sha256()
-    hasher.update(canonical([SCHEMA, name, fields]))
-    return hasher.digest()
+    return hashlib.sha256(_head(name) + canonical(fields)).digest()
+
+
+def joined(name: str, *digests: bytes) -> bytes:
+    """Return the 32 bytes that stand for several digests, in this order."""
+    parts = [_head(name), *(_content(b"b", one) for one in digests)]
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+@cache
+def _head(name: str) -> bytes:
+    return canonical([SCHEMA, name])
 
 
 def canonical(value: Keyed) -> bytes:
     """Return the one spelling of `value`: its type, its length, its content."""
-    match value:
-        case None:
-            return _LENGTH.pack(b"n", 0)
-        case bool():
-            return _LENGTH.pack(b"t" if value else b"f", 0)
-        case int() | float():
-            return _number(value)
-        case str():
-            # Lone surrogates cannot travel, but may be asked for within one process.
-            return _content(b"s", value.encode("utf-8", "surrogatepass"))
-        case bytes():
-            return _content(b"b", value)
-        case Mapping():
-            parts = (canonical(key) + canonical(value[key]) for key in sorted(value))
-            return _LENGTH.pack(b"m", len(value)) + b"".join(parts)
-        case _:
-            return _LENGTH.pack(b"l", len(value)) + b"".join(map(canonical, value))
+    # The commonest first; this runs for every message of every future.
+    if isinstance(value, str):
+        # Lone surrogates cannot travel, but may be asked for within one process.
+        return _content(b"s", value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, list | tuple):
+        return _LENGTH.pack(b"l", len(value)) + b"".join([canonical(one) for one in value])
+    if isinstance(value, bytes):
+        return _content(b"b", value)
+    if value is None:
+        return _LENGTH.pack(b"n", 0)
+    if isinstance(value, bool):
+        return _LENGTH.pack(b"t" if value else b"f", 0)
+    if isinstance(value, int | float):
+        return _number(value)
+    if isinstance(value, Mapping):
+        parts = [canonical(key) + canonical(value[key]) for key in sorted(value)]
+        return _LENGTH.pack(b"m", len(value)) + b"".join(parts)
+    return canonical(list(value))
 
 
 def _content(kind: bytes, content: bytes) -> bytes:
@@ -116,6 +127,7 @@ class FutureKeys:
             },
         )
         self._candidates: dict[int, bytes] = {}
+        self._samples: dict[int, bytes] = {}
 
     def of(self, which: FutureId) -> CacheKey:
         """Return the key of one future."""
@@ -124,14 +136,15 @@ class FutureKeys:
         if candidate is None:
             candidate = digest("candidate", {"content": request.candidates[which.candidate]})
             self._candidates[which.candidate] = candidate
-        fields: dict[str, Keyed] = {
-            "shared": self._shared,
-            "candidate": candidate,
-            "sample": which.sample,
-            "system_prompt": which.sample < request.system_prompt_samples,
-            "proactive": which.sample < request.proactive_samples,
-        }
-        return CacheKey(FUTURES, digest("future", fields))
+        sample = self._samples.get(which.sample)
+        if sample is None:
+            fields = {
+                "sample": which.sample,
+                "system_prompt": which.sample < request.system_prompt_samples,
+                "proactive": which.sample < request.proactive_samples,
+            }
+            sample = self._samples[which.sample] = digest("sample", fields)
+        return CacheKey(FUTURES, joined("future", self._shared, candidate, sample))
 
 
 class ScoreKeys:
@@ -157,25 +170,22 @@ class ScoreKeys:
                 "max_message_tokens": setup.max_message_tokens,
             },
         )
+        self._candidates: dict[int, bytes] = {}
         self._metrics = tuple(
             _metric(spec, info) for spec, info in zip(setup.metrics, infos, strict=True)
         )
 
     def of(self, item: EvaluationItem) -> tuple[CacheKey | None, ...]:
         """Return the key of every metric's score; None where the metric does not tell itself."""
-        transcript = digest(
-            "transcript",
-            {
-                "shared": self._shared,
-                "candidate": self._setup.candidates[item.id.candidate],
-                "goal": item.goal,
-                "messages": _messages(item.messages),
-            },
-        )
+        candidate = self._candidates.get(item.id.candidate)
+        if candidate is None:
+            said = self._setup.candidates[item.id.candidate]
+            candidate = digest("candidate", {"content": said})
+            self._candidates[item.id.candidate] = candidate
+        future = digest("said", {"goal": item.goal, "messages": _messages(item.messages)})
+        transcript = joined("transcript", self._shared, candidate, future)
         return tuple(
-            None
-            if metric is None
-            else CacheKey(SCORES, digest("score", {"transcript": transcript, "metric": metric}))
+            None if metric is None else CacheKey(SCORES, joined("score", transcript, metric))
             for metric in self._metrics
         )
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from foresight_services.core.cache import CacheKey, CacheStore
 from foresight_services.core.cache_use import Origin
 from foresight_services.core.errors import Reason, Upstream
+from foresight_services.core.landed import IsPersonal, Landed, Work
 
 V = TypeVar("V")
 
@@ -30,43 +31,6 @@ MOST_WAIT_SECONDS: Final = 60.0
 MOST_VAIN: Final = 3
 """Times that a key may be told to be free and then be neither there nor to be had: the store holds
 what cannot be read, and the value is made without a lease."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made(Generic[V]):
-    """What work made of one key."""
-
-    key: CacheKey
-    """Which key."""
-    value: V
-    """The value, or what failed, as the caller's domain has it."""
-    keep: bool
-    """Whether it is complete and may be stored under the key."""
-    personal: bool = False
-    """Whether it failed for a reason that other callers do not share."""
-
-
-@dataclass(frozen=True, slots=True)
-class Landed(Generic[V]):
-    """What became of one key."""
-
-    key: CacheKey
-    """Which key."""
-    value: V | None
-    """The value; None where there is an error."""
-    origin: Origin
-    """Where it came from, for the caller that is told."""
-    error: Exception | None = None
-    """Why the work as a whole failed; the same exception for all who waited."""
-    personal: bool = False
-    """Whether others should try on their own."""
-
-
-Work = Callable[[tuple[CacheKey, ...]], AsyncGenerator[Made[V], None]]
-"""Makes the values of some keys, each once, in any order."""
-
-IsPersonal = Callable[[Exception], bool]
-"""Tells whether an error of the work as a whole concerns its maker alone."""
 
 
 class Airport(Protocol[V]):

@@ -18,7 +18,8 @@ from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from foresight_services.core.cache import CacheKey, CacheStore
-from foresight_services.core.flight import Flight, IsPersonal, Landed, Seat, Work
+from foresight_services.core.flight import Flight, Seat
+from foresight_services.core.landed import IsPersonal, Landed, Work
 
 V = TypeVar("V")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -87,7 +87,7 @@ def test_types_are_told_apart_and_numbers_are_not() -> None:
 def test_keys_are_stable() -> None:
     # Written down, because a change would empty every cache without a word.
     assert digest("x", {"a": [1, "b", None]}).hex() == (
-        "002f4e45287f7ce417064c8d19b284e7aa4e03d010829d80f596720486b544a4"
+        "fe693126adcf7be7c99e8a223d07e382ae1e9079a7e2012865daae909debc8a7"
     )
 
 
@@ -250,3 +250,40 @@ def test_a_metric_that_does_not_say_what_it_is_has_no_key() -> None:
 
 def test_futures_and_scores_are_apart() -> None:
     assert {future_key(REQUEST).namespace, score_key().namespace} == {"future", "score"}
+
+
+KEYED = {
+    SimulationRequest: {
+        *("task", "prefix", "candidates", "futures", "horizon_messages", "seed", "policy"),
+        *("max_message_tokens", "system_prompt_samples", "proactive_samples", "published"),
+        "personas",
+    },
+    EvaluationSetup: {
+        *("task", "prefix", "candidates", "metrics", "horizon_messages", "max_message_tokens"),
+    },
+    EvaluationItem: {"id", "goal", "messages"},
+    Task: {"description", "guidance", "goal", "reference", "world", "metadata"},
+    MetricSpec: {"name", "artifact", "parameters"},
+    MetricInfo: {"version", "identity"},
+    PolicyRef: {"name", "version"},
+    PublishedPolicy: {"ref", "source", "published_at_ns"},
+}
+"""Fields that determine a value and are in its key, by themselves or as part of an identity."""
+
+NOT_KEYED = {
+    SimulationRequest: {"budget", "cache"},
+    EvaluationSetup: {"budget", "cache"},
+    # Which metrics are asked for says which keys there are.
+    EvaluationItem: {"metrics"},
+    Task: {"preset"},
+    MetricSpec: {"weight", "label", "normalise", "clamp"},
+    MetricInfo: {"name", "range", "judge_calls", "metric", "unit", "direction"},
+    PolicyRef: set(),
+    PublishedPolicy: set(),
+}
+
+
+@pytest.mark.parametrize("kind", KEYED, ids=lambda kind: kind.__name__)
+def test_every_field_is_known_to_be_part_of_a_key_or_not(kind: Any) -> None:
+    # A field that is new must be put into a key, or be known to change nothing.
+    assert {field.name for field in fields(kind)} == KEYED[kind] | NOT_KEYED[kind]
