@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +13,29 @@ import pytest
 from foresight_services.core.budget import Budget
 from foresight_services.core.cache_use import CacheUse, Origins
 from foresight_services.core.errors import Failure, InvalidInput, Reason, Upstream, Violation
-from foresight_services.core.future import EvaluationItem, Future, SimulationRequest
-from foresight_services.core.ports import ChatRequest
+from foresight_services.core.future import (
+    ConversationScores,
+    EvaluationItem,
+    EvaluationSetup,
+    Future,
+    SimulationRequest,
+)
+from foresight_services.core.ports import ChatRequest, EvaluationSession
 from foresight_services.core.result import CandidateResult, GroupSummary
 from foresight_services.core.single_flight import LEASE_SECONDS
 from foresight_services.core.task import PolicyRef
 from foresight_services.core.usage import Ledger, ModelUsage
-from tests.fakes.caching import Replica, cached_simulator, identified, memory_cache, replica, seeded
+from tests.fakes.caching import (
+    Replica,
+    cached_evaluator,
+    cached_simulator,
+    identified,
+    memory_cache,
+    replica,
+    seeded,
+)
 from tests.fakes.chat import Gates, ScriptedChat
+from tests.fakes.evaluation import evaluation_setup, item, make_evaluation
 from tests.fakes.reward import query
 from tests.fakes.simulation import make_simulation, simulation_request
 from tests.fakes.virtual_time import LoopClock, settle
@@ -118,6 +133,73 @@ async def test_the_first_one_may_leave(clock: LoopClock) -> None:
     assert gated.calls == (4, 2)
     assert gated.user.cancelled == 0
     assert summary.cache.scores == Origins(shared=2)
+
+
+async def test_what_others_wait_for_keeps_the_session_of_who_left(clock: LoopClock) -> None:
+    """As behind a connection, what a session has not scored when it is left is lost."""
+    gates, asked, sessions = Gates(), 0, 0
+
+    async def score(item: EvaluationItem, ledger: Ledger) -> float:
+        nonlocal asked
+        asked += 1
+        await gates["judge"].wait()
+        return 0.5
+
+    class Connection:
+        """Hangs up when it is left."""
+
+        @asynccontextmanager
+        async def open(
+            self, setup: EvaluationSetup, *, deadline: float | None = None
+        ) -> AsyncIterator[EvaluationSession]:
+            nonlocal sessions
+            closed = asyncio.Event()
+            async with evaluation.open(setup) as inner:
+
+                class Session:
+                    metrics = inner.metrics
+
+                    async def score(self, item: EvaluationItem) -> ConversationScores:
+                        scoring = asyncio.create_task(inner.score(item))
+                        hanging_up = asyncio.create_task(closed.wait())
+                        try:
+                            await asyncio.wait(
+                                (scoring, hanging_up), return_when=asyncio.FIRST_COMPLETED
+                            )
+                            if not scoring.done():
+                                raise Upstream(Reason.SERVICE_UNAVAILABLE, "hung up")
+                            return scoring.result()
+                        finally:
+                            scoring.cancel()
+                            hanging_up.cancel()
+
+                sessions += 1
+                try:
+                    yield Session()
+                finally:
+                    sessions -= 1
+                    closed.set()
+
+    evaluation = make_evaluation(identified("worth", score))
+    evaluator = cached_evaluator(Connection(), memory_cache())
+
+    async def scored() -> ConversationScores:
+        async with evaluator.open(evaluation_setup("worth")) as session:
+            return await session.score(item())
+
+    first = asyncio.create_task(scored())
+    await settle()
+    second = asyncio.create_task(scored())
+    await settle()
+    assert sessions == 2
+    first.cancel()
+    await settle()
+    assert sessions == 2
+    gates.open("judge")
+    assert [score.outcome for score in (await second).scores] == [0.5]
+    assert asked == 1
+    await settle()
+    assert sessions == 0
 
 
 async def test_the_last_one_to_leave_ends_the_work(clock: LoopClock) -> None:
