@@ -13,6 +13,7 @@ from foresight.v1 import reward_service_pb2 as pb
 from foresight.v1 import reward_service_pb2_grpc as pb_grpc
 from foresight.v1 import simulator_service_pb2 as simulator_pb
 from foresight.v1 import simulator_service_pb2_grpc as simulator_grpc
+from foresight.v1.conversation_pb2 import PolicyRef
 from tests.fakes.requests import game, metric, simulation
 from tests.fakes.servers import channel_to, foresight, loopback, refused, three_services
 
@@ -20,7 +21,7 @@ both = pytest.mark.parametrize("topology", ["one process", "three services"])
 
 
 @asynccontextmanager
-async def rewards(topology: str) -> AsyncIterator[pb_grpc.RewardServiceStub]:
+async def rewards(topology: str) -> AsyncIterator[Any]:
     if topology == "one process":
         async with foresight(loopback()) as live:
             yield pb_grpc.RewardServiceStub(live.channel)
@@ -89,7 +90,11 @@ async def test_a_simulator_tells_what_determines_its_futures() -> None:
         ask = simulator_pb.GetFingerprintRequest
         default, named, other = [
             (await stub.GetFingerprint(one)).fingerprint
-            for one in (ask(), ask(policy={"name": "policy"}), ask(policy={"name": "guesser"}))
+            for one in (
+                ask(),
+                ask(policy=PolicyRef(name="policy")),
+                ask(policy=PolicyRef(name="guesser")),
+            )
         ]
     assert len(default) == 64
     assert default == named != other
