@@ -20,6 +20,7 @@ from foresight._policies import PublishedPolicy
 from foresight._request import build_request
 from foresight._results import (
     Artifact,
+    CacheUse,
     CandidateEvent,
     CandidateReward,
     Future,
@@ -31,12 +32,14 @@ from foresight._results import (
     MetricScore,
     MetricSummary,
     ModelUsage,
+    OriginCounts,
     PolicyVersion,
     Rewards,
     Usage,
     ValueRange,
     Verdict,
 )
+from foresight._stored import StoredReward
 from foresight._stream import Request, RewardEvent
 from foresight.errors import (
     BudgetExhaustedError,
@@ -59,6 +62,7 @@ from foresight.errors import (
     TooFewFuturesError,
     UnauthenticatedError,
     UnknownPolicyError,
+    UnknownRewardError,
     UserDriftedError,
     Violation,
 )
@@ -67,6 +71,7 @@ __all__ = [
     "Artifact",
     "AsyncClient",
     "BudgetExhaustedError",
+    "CacheUse",
     "CandidateEvent",
     "CandidateReward",
     "Client",
@@ -92,6 +97,7 @@ __all__ = [
     "ModelRejectedError",
     "ModelUsage",
     "NotImplementedByServerError",
+    "OriginCounts",
     "PolicyVersion",
     "PublishedPolicy",
     "Request",
@@ -100,10 +106,12 @@ __all__ = [
     "SandboxUnavailableError",
     "ServiceUnavailableError",
     "StalePolicyError",
+    "StoredReward",
     "Tls",
     "TooFewFuturesError",
     "UnauthenticatedError",
     "UnknownPolicyError",
+    "UnknownRewardError",
     "Usage",
     "UserDriftedError",
     "ValueRange",

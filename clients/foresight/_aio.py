@@ -21,6 +21,7 @@ from foresight._decode import decode_candidate, decode_rewards
 from foresight._policies import AsyncPolicyCalls
 from foresight._request import build_request
 from foresight._results import Rewards
+from foresight._stored import AsyncStoredCalls
 from foresight._stream import Request, RewardEvent, RewardStream, as_message
 from foresight.errors import from_rpc_error
 from foresight.v1.policy_service_pb2_grpc import PolicyServiceStub
@@ -33,7 +34,7 @@ if TYPE_CHECKING:  # names of the stubs' types alone
 __all__ = ["AsyncClient"]
 
 
-class AsyncClient(AsyncPolicyCalls):
+class AsyncClient(AsyncPolicyCalls, AsyncStoredCalls):
     """Computes rewards without blocking; use as an async context manager or `close()` it.
 
     The channel is opened by the first call and belongs to the event loop that runs then; a call
@@ -95,7 +96,9 @@ class AsyncClient(AsyncPolicyCalls):
             objective: `profile` and `metrics`. Default: the preset's.
             simulation: `horizon_messages`, `samples`, `seed`, `policy`, `max_message_tokens`.
                 Default: the preset's.
-            request_id: Name of the request in logs. Default: made by the service.
+            request_id: The caller's own id of the request, of at most 128 characters. Asking again
+                with it attaches to the request while it runs, and then gets its stored answer.
+                Default: none.
             include_futures: Whether to return goals and messages of the futures as well.
             timeout: Seconds that the call may take. Default: the client's.
 
@@ -153,7 +156,7 @@ class AsyncClient(AsyncPolicyCalls):
 
         Args:
             requests: The groups, each a message or a mapping, read as the service takes them. A
-                group without `request_id` gets its position: "0", "1", ...
+                group without `request_id` is named by its position: "0", "1", ...
             progress: Whether to tell of every future that ends.
             timeout: Seconds that the whole stream may take. Default: the client's.
 

@@ -14,6 +14,7 @@ from foresight._decode import decode_candidate, decode_rewards
 from foresight._policies import PolicyCalls
 from foresight._request import build_request
 from foresight._results import Rewards
+from foresight._stored import StoredCalls
 from foresight._stream import Request, RewardEvent, RewardStream, as_message
 from foresight.errors import from_rpc_error
 from foresight.v1.policy_service_pb2_grpc import PolicyServiceStub
@@ -23,7 +24,7 @@ from foresight.v1.reward_service_pb2_grpc import RewardServiceStub
 __all__ = ["Client"]
 
 
-class Client(PolicyCalls):
+class Client(PolicyCalls, StoredCalls):
     """Computes rewards. Safe to share between threads; use as a context manager or `close()` it.
 
     The channel is opened by the first call. Until then a client holds no connection, so that it can
@@ -80,7 +81,9 @@ class Client(PolicyCalls):
             objective: `profile` and `metrics`. Default: the preset's.
             simulation: `horizon_messages`, `samples`, `seed`, `policy`, `max_message_tokens`.
                 Default: the preset's.
-            request_id: Name of the request in logs. Default: made by the service.
+            request_id: The caller's own id of the request, of at most 128 characters. Asking again
+                with it attaches to the request while it runs, and then gets its stored answer.
+                Default: none.
             include_futures: Whether to return goals and messages of the futures as well.
             timeout: Seconds that the call may take. Default: the client's.
 
@@ -133,7 +136,7 @@ class Client(PolicyCalls):
 
         Args:
             requests: The groups, each a message or a mapping, read by another thread as the service
-                takes them. A group without `request_id` gets its position: "0", "1", ...
+                takes them. A group without `request_id` is named by its position: "0", "1", ...
             progress: Whether to tell of every future that ends.
             timeout: Seconds that the whole stream may take. Default: the client's.
 

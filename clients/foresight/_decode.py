@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from foresight._results import (
     Artifact,
+    CacheUse,
     CandidateReward,
     Future,
     Interval,
@@ -20,6 +21,7 @@ from foresight._results import (
     MetricScore,
     MetricSummary,
     ModelUsage,
+    OriginCounts,
     PolicyVersion,
     Rewards,
     Usage,
@@ -29,12 +31,18 @@ from foresight._results import (
 from foresight.errors import ForesightError, InternalError, from_status
 from foresight.v1 import conversation_pb2, metric_pb2, reward_service_pb2, simulator_service_pb2
 
-__all__ = ["decode_candidate", "decode_rewards"]
+__all__ = ["decode_candidate", "decode_info", "decode_range", "decode_rewards"]
 
 _TERMINATIONS: Final[Mapping[int, Literal["horizon", "user_ended", "context_exhausted"]]] = {
     simulator_service_pb2.TERMINATION_HORIZON: "horizon",
     simulator_service_pb2.TERMINATION_USER_ENDED: "user_ended",
     simulator_service_pb2.TERMINATION_CONTEXT_EXHAUSTED: "context_exhausted",
+}
+
+_ORIGINS: Final[Mapping[int, Literal["computed", "found", "shared"]]] = {
+    reward_service_pb2.ORIGIN_COMPUTED: "computed",
+    reward_service_pb2.ORIGIN_FOUND: "found",
+    reward_service_pb2.ORIGIN_SHARED: "shared",
 }
 
 _DIRECTIONS: Final[Mapping[int, Literal["more", "less"]]] = {
@@ -63,12 +71,17 @@ def decode_rewards(
         candidates=tuple(candidates),
         profile=response.profile,
         profile_version=response.profile_version,
-        metrics=tuple(_info(metric) for metric in response.metrics),
+        metrics=tuple(decode_info(metric) for metric in response.metrics),
         objective_range=(
-            _range(response.objective_range) if response.HasField("objective_range") else None
+            decode_range(response.objective_range) if response.HasField("objective_range") else None
         ),
         usage=_usage(response.usage),
+        cache=CacheUse(_counts(response.cache.futures), _counts(response.cache.scores)),
     )
+
+
+def _counts(counts: reward_service_pb2.OriginCounts) -> OriginCounts:
+    return OriginCounts(counts.computed, counts.found, counts.shared)
 
 
 def decode_candidate(result: reward_service_pb2.CandidateResult) -> CandidateReward:
@@ -99,7 +112,8 @@ def decode_candidate(result: reward_service_pb2.CandidateResult) -> CandidateRew
         },
         futures=tuple(_future(future) for future in result.futures),
         usage=_usage(result.usage),
-        reward_id=reward.reward_id,
+        reward_id=reward.reward_id
+        or ("" if error is None else error.metadata.get("reward_id", "")),
     )
 
 
@@ -121,17 +135,20 @@ def _future(result: reward_service_pb2.FutureResult) -> Future:
         usage=_usage(result.usage),
         persona=result.persona,
         artifacts=tuple(_artifact(artifact) for artifact in result.artifacts),
+        origin=_ORIGINS.get(result.origin),
+        cost=_usage(result.cost) if result.HasField("cost") else None,
     )
 
 
-def _info(info: metric_pb2.MetricInfo) -> MetricInfo:
+def decode_info(info: metric_pb2.MetricInfo) -> MetricInfo:
     return MetricInfo(
         name=info.name,
         version=info.version,
-        range=_range(info.range) if info.HasField("range") else None,
+        range=decode_range(info.range) if info.HasField("range") else None,
         metric=info.metric or info.name,
         unit=info.unit,
         direction=_DIRECTIONS.get(info.direction),
+        identity=info.identity,
     )
 
 
@@ -184,7 +201,7 @@ def _interval(interval: reward_service_pb2.ConfidenceInterval) -> Interval:
     return Interval(interval.low, interval.high, interval.level, interval.method)
 
 
-def _range(range_: conversation_pb2.ValueRange) -> ValueRange:
+def decode_range(range_: conversation_pb2.ValueRange) -> ValueRange:
     return ValueRange(range_.min, range_.max)
 
 

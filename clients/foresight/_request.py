@@ -16,7 +16,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, Sequence
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -25,7 +25,9 @@ from google.protobuf.struct_pb2 import Struct
 from foresight.errors import InvalidRequestError, Violation
 from foresight.v1.reward_service_pb2 import ComputeRewardsRequest
 
-__all__ = ["build_request"]
+__all__ = ["build_message", "build_request"]
+
+M = TypeVar("M", bound=Message)
 
 _INTEGERS: Final[Mapping[int, tuple[int, int]]] = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -46,12 +48,16 @@ def build_request(mapping: Mapping[str, object]) -> ComputeRewardsRequest:
     Raises:
         InvalidRequestError: A key is unknown or a value has the wrong type; `violations` has all.
     """
-    request = ComputeRewardsRequest()
+    return build_message(ComputeRewardsRequest(), mapping)
+
+
+def build_message(message: M, mapping: Mapping[str, object]) -> M:
+    """Fill `message` of the contract from `mapping` and return it; see `build_request`."""
     problems: list[Violation] = []
-    _fill(request, mapping, "", problems)
+    _fill(message, mapping, "", problems)
     if problems:
         raise InvalidRequestError.from_violations(problems)
-    return request
+    return message
 
 
 class _WrongValueError(Exception):

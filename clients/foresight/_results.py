@@ -16,6 +16,7 @@ from foresight.errors import ForesightError
 
 __all__ = [
     "Artifact",
+    "CacheUse",
     "CandidateEvent",
     "CandidateReward",
     "Future",
@@ -27,6 +28,7 @@ __all__ = [
     "MetricScore",
     "MetricSummary",
     "ModelUsage",
+    "OriginCounts",
     "PolicyVersion",
     "Rewards",
     "Usage",
@@ -147,6 +149,11 @@ class Future:
     """Name of the persona that the user simulator played; empty for none."""
     artifacts: tuple[Artifact, ...] = ()
     """What was extracted for the metrics; empty without `include_futures`."""
+    origin: Literal["computed", "found", "shared"] | None = None
+    """Where the conversation came from: computed for this request, found in the cache, or shared
+    with a request that was computing it at the time. `None` where it was given up."""
+    cost: Usage | None = None
+    """What it cost whoever computed it; `None` where that is `usage`."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -180,7 +187,7 @@ class CandidateReward:
     usage: Usage
     """Cost of this candidate."""
     reward_id: str
-    """Name under which the service stored the reward; empty where rewards are not stored."""
+    """Id for `get_reward` and `rescore_reward`; empty where the service did not store it."""
 
     def __repr__(self) -> str:
         if self.value is None:
@@ -201,6 +208,28 @@ class CandidateReward:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginCounts:
+    """How many futures or scores came from where."""
+
+    computed: int = 0
+    """Computed for this request."""
+    found: int = 0
+    """Found in the service's cache."""
+    shared: int = 0
+    """Computed by another request at the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What the service's cache did for a request."""
+
+    futures: OriginCounts = OriginCounts()
+    """Of its futures, those that failed included; those given up at the deadline do not count."""
+    scores: OriginCounts = OriginCounts()
+    """Of its scores, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rewards(Sequence[CandidateReward]):
     """Rewards of all candidates of a request: a sequence in the order of the candidates."""
 
@@ -218,6 +247,8 @@ class Rewards(Sequence[CandidateReward]):
     """The values that the objective can take; `None` where a metric has no bound."""
     usage: Usage
     """The whole request's cost."""
+    cache: CacheUse = CacheUse()
+    """What the service's cache did for it."""
 
     @property
     def values(self) -> list[float | None]:

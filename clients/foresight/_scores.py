@@ -37,6 +37,9 @@ class MetricInfo:
     """Unit of its scores, such as `thousand tokens`; empty for a pure number."""
     direction: Literal["more", "less"] | None = None
     """Which scores are the better ones; `None` where the metric does not say."""
+    identity: str = ""
+    """Digest of everything that determines its scores beside the conversation; empty where it does
+    not say, and its scores are not cached."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """One stream of groups, without the transport: what both clients say and hear on it.
 
-A group that has no name gets its position on the stream as one ("0", "1", ...), so that events can
-be told apart. Invariants: events come in the order of the service; a group's candidates are held
-until the group ends, because its event has them all.
+A group without `request_id` is named by its position on the stream ("0", "1", ...), so that events
+can be told apart; such a name is no `request_id`, which is known beyond the stream. Invariants:
+events come in the order of the service; a group's candidates are held until the group ends, because
+its event has them all.
 """
 
 from __future__ import annotations
@@ -49,10 +50,9 @@ class RewardStream:
     def encode(self, request: Request) -> StreamRewardsRequest:
         """Return what to send for `request`. Raises InvalidRequestError."""
         message = StreamRewardsRequest(group=as_message(request), progress=self._progress)
-        if not message.group.request_id:
-            message.group.request_id = str(self._sent)
+        message.name = message.group.request_id or str(self._sent)
         self._sent += 1
-        self._expected[message.group.request_id] = len(message.group.candidates)
+        self._expected[message.name] = len(message.group.candidates)
         return message
 
     def decode(self, response: StreamRewardsResponse) -> RewardEvent | None:

@@ -3,6 +3,7 @@
     ForesightError
     ├── InvalidRequestError          a field of the request is wrong; `violations` names each
     ├── UnknownPolicyError           the policy, or the version of it, is not known
+    ├── UnknownRewardError           no reward is stored under that id, or no longer
     ├── StalePolicyError             a newer version of the policy is in the way
     ├── NotImplementedByServerError  the service that answered does not have this call
     ├── ContradictoryPrefixError     the prefix contradicts itself; no goal is left to draw
@@ -61,6 +62,7 @@ __all__ = [
     "TooFewFuturesError",
     "UnauthenticatedError",
     "UnknownPolicyError",
+    "UnknownRewardError",
     "UserDriftedError",
     "Violation",
     "from_rpc_error",
@@ -133,6 +135,10 @@ class InvalidRequestError(ForesightError):
 
 class UnknownPolicyError(ForesightError):
     """The policy, or the version of it, is not known; `metadata` lists what is."""
+
+
+class UnknownRewardError(ForesightError):
+    """No reward is stored under that id, or it is stored no longer."""
 
 
 class StalePolicyError(ForesightError):
@@ -215,6 +221,7 @@ _BY_REASON: Final[Mapping[str, type[ForesightError]]] = {
     "INVALID_REQUEST": InvalidRequestError,
     "UNKNOWN_POLICY": UnknownPolicyError,
     "STALE_POLICY": StalePolicyError,
+    "UNKNOWN_REWARD": UnknownRewardError,
     "NOT_IMPLEMENTED": NotImplementedByServerError,
     "CONTRADICTORY_PREFIX": ContradictoryPrefixError,
     "TOO_FEW_FUTURES": TooFewFuturesError,

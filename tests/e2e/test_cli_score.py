@@ -116,26 +116,31 @@ class FailingService(pb_grpc.RewardServiceServicer):
     def GetReward(self, request, context):
         raise NotImplementedError
 
+    def RescoreReward(self, request, context):
+        raise NotImplementedError
+
     def StreamRewards(self, requests, context):
-        group = next(requests).group
+        request = next(requests)
+        group = request.group
         if len(group.candidates) == 3:
             while context.is_active():
                 self.over.wait(0.05)
             return
         reward = pb.Reward(value=0.5, status=pb.REWARD_STATUS_COMPLETE)
-        yield self.event(group, candidate=pb.CandidateResult(reward=reward, n_ok=2, n_requested=2))
+        good = pb.CandidateResult(reward=reward, n_ok=2, n_requested=2)
+        yield self.event(request, candidate=good)
         info = AnyMessage()
         info.Pack(ErrorInfo(reason="TOO_FEW_FUTURES", domain="foresight.v1"))
         error = Status(code=14, message="0 of 2 futures \x1b[31m", details=[info])
         yield self.event(
-            group, candidate=pb.CandidateResult(candidate_index=1, error=error, n_requested=2)
+            request, candidate=pb.CandidateResult(candidate_index=1, error=error, n_requested=2)
         )
         summary = pb.ComputeRewardsResponse(request_id=group.request_id, profile="release")
-        yield self.event(group, done=pb.GroupDone(summary=summary))
+        yield self.event(request, done=pb.GroupDone(summary=summary))
 
     @staticmethod
-    def event(group, **event):
-        return pb.StreamRewardsResponse(request_id=group.request_id, **event)
+    def event(request, **event):
+        return pb.StreamRewardsResponse(request_id=request.name, **event)
 
 
 @pytest.fixture

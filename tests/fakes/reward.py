@@ -21,6 +21,7 @@ from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Evaluator, Simulator
 from foresight_services.core.request import RewardQuery
 from foresight_services.core.reward import Rewards
+from foresight_services.core.reward_store import RewardStore
 from foresight_services.core.task import PolicyRef, Preset, Task
 from foresight_services.core.usage import ModelUsage, Usage
 from tests.fakes.evaluation import StubCatalog, StubMetric, make_evaluation
@@ -96,6 +97,8 @@ def make_rewards(
     policies: PolicyRegistry | None = None,
     presets: Mapping[str, Preset] | None = None,
     margin: float = 1.0,
+    store: RewardStore | None = None,
+    shared: bool = False,
 ) -> Rewards:
     """Return the use case over `simulator` and `metrics`, which are `by_goal` by default."""
     catalog = StubCatalog(*(metrics or (by_goal(),)))
@@ -107,6 +110,8 @@ def make_rewards(
         clock=LoopClock(),
         telemetry=telemetry or RecordingTelemetry(),
         deadline_margin_seconds=margin,
+        store=store,
+        shared=shared,
     )
 
 

@@ -181,6 +181,7 @@ async def test_a_failing_model_costs_the_futures_it_plays_in(topology: str, held
     assert good.reward.status == pb.REWARD_STATUS_COMPLETE
     refusal = refusal_in(bad.error)
     assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "TOO_FEW_FUTURES")
+    assert refusal.metadata.pop("reward_id")
     assert refusal.metadata == {"n_ok": "0", "min_samples": "4", "first_error": "MODEL_FAILED"}
     first = refusal_in(bad.futures[0].error)
     assert (first.reason, first.metadata) == ("MODEL_FAILED", {"role": "user"})

@@ -167,9 +167,9 @@ async def test_a_name_in_flight_is_refused_and_a_finished_one_is_free(held: Held
                 pass
         held.at = candidate_of
         # What was asked before would be there at once.
-        await call.write(group("same", "1b"))
+        await call.write(group("other", "1b"))
         await eventually(lambda: held.waiting == 2)
-        await call.write(group("same", "1c"))
+        await call.write(group("other", "1c"))
         refusal = await refused(call)
         assert refusal.code == "INVALID_ARGUMENT"
         assert list(refusal.fields) == ["group.request_id"]

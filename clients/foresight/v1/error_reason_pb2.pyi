@@ -92,6 +92,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the metric needs a library, a model or a setting that this evaluator does
     not have. Example: {"metric": "bertscore", "needs": "bert-score"}.
     """
+    ERROR_REASON_UNKNOWN_REWARD: _ErrorReason.ValueType  # 21
+    """NOT_FOUND: no reward is stored under this id, or it is stored no longer.
+    Example: {"reward_id": "0f343b0931126a20f133d67c2b018a3b-0"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of google.rpc.ErrorInfo, without its prefix, under the domain `foresight.v1`.
@@ -167,5 +171,9 @@ Example: {"artifact": "answer"}.
 ERROR_REASON_METRIC_UNAVAILABLE: ErrorReason.ValueType  # 20
 """FAILED_PRECONDITION: the metric needs a library, a model or a setting that this evaluator does
 not have. Example: {"metric": "bertscore", "needs": "bert-score"}.
+"""
+ERROR_REASON_UNKNOWN_REWARD: ErrorReason.ValueType  # 21
+"""NOT_FOUND: no reward is stored under this id, or it is stored no longer.
+Example: {"reward_id": "0f343b0931126a20f133d67c2b018a3b-0"}.
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -230,8 +230,11 @@ class ComputeRewardsRequest(google.protobuf.message.Message):
     JOB_FIELD_NUMBER: builtins.int
     CACHE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """Name of this request in answers on a stream, at most 128 characters; no two requests in flight
-    on one stream may share it. Default: made by the service.
+    """The caller's own id of this request, at most 128 characters, unique in its `job`. Asking again
+    with the same id attaches to the request while it runs, and afterwards gets its answer for as
+    long as that is stored; only complete answers are. The same id with other content is
+    INVALID_ARGUMENT; `include_futures` is no content. Default: none; a request that equals one in
+    flight shares its work.
     """
     include_futures: builtins.bool
     """Whether to return goals and messages of the futures as well. Default: false."""
@@ -481,7 +484,10 @@ class Reward(google.protobuf.message.Message):
     status: Global___RewardStatus.ValueType
     """Whether all futures that were asked for are in it."""
     reward_id: builtins.str
-    """Id for GetReward. Empty where rewards are not stored."""
+    """Id for GetReward and RescoreReward. Empty where rewards are not stored, and with the cache modes
+    `bypass` and `read_only`. A candidate without a reward has it as `reward_id` in the metadata of
+    its error.
+    """
     @property
     def interval(self) -> Global___ConfidenceInterval:
         """Confidence interval of the value. Absent where no honest one exists."""
@@ -651,8 +657,13 @@ class StreamRewardsRequest(google.protobuf.message.Message):
 
     GROUP_FIELD_NUMBER: builtins.int
     PROGRESS_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
     progress: builtins.bool
     """Whether to send a FutureDone for every future. Default: false."""
+    name: builtins.str
+    """Name of the group in answers on this stream, at most 128 characters; no two groups in flight on
+    it may share one. Default: the group's `request_id`, else made by the service.
+    """
     @property
     def group(self) -> Global___ComputeRewardsRequest:
         """The group."""
@@ -662,9 +673,10 @@ class StreamRewardsRequest(google.protobuf.message.Message):
         *,
         group: Global___ComputeRewardsRequest | None = ...,
         progress: builtins.bool = ...,
+        name: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["group", b"group"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["group", b"group", "progress", b"progress"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["group", b"group", "name", b"name", "progress", b"progress"]) -> None: ...
 
 Global___StreamRewardsRequest: typing_extensions.TypeAlias = StreamRewardsRequest
 
@@ -733,7 +745,7 @@ class StreamRewardsResponse(google.protobuf.message.Message):
     FUTURE_FIELD_NUMBER: builtins.int
     DONE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """Name of the group's request."""
+    """Name of the group on this stream."""
     @property
     def candidate(self) -> Global___CandidateResult:
         """A candidate's result is known."""
@@ -780,27 +792,111 @@ Global___GetRewardRequest: typing_extensions.TypeAlias = GetRewardRequest
 
 @typing.final
 class GetRewardResponse(google.protobuf.message.Message):
-    """A stored reward."""
+    """A stored reward and what it rests on."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REQUEST_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
+    PROFILE_FIELD_NUMBER: builtins.int
+    PROFILE_VERSION_FIELD_NUMBER: builtins.int
+    METRICS_FIELD_NUMBER: builtins.int
+    OBJECTIVE_RANGE_FIELD_NUMBER: builtins.int
+    profile: builtins.str
+    """The objective profile that was applied."""
+    profile_version: builtins.str
+    """Version of the profile's definition."""
     @property
     def request(self) -> Global___ComputeRewardsRequest:
-        """The request that was answered."""
+        """The request that was answered, its defaults filled in, with all of its candidates."""
 
     @property
     def result(self) -> Global___CandidateResult:
-        """The candidate's result, futures with goals and messages included."""
+        """The candidate's result, futures with goals, messages, verdicts and artifacts included."""
+
+    @property
+    def metrics(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.metric_pb2.MetricInfo]:
+        """The metrics as they were applied, with their versions."""
+
+    @property
+    def objective_range(self) -> foresight.v1.conversation_pb2.ValueRange:
+        """The values that the objective could take. Absent where a metric has no bound."""
 
     def __init__(
         self,
         *,
         request: Global___ComputeRewardsRequest | None = ...,
         result: Global___CandidateResult | None = ...,
+        profile: builtins.str = ...,
+        profile_version: builtins.str = ...,
+        metrics: collections.abc.Iterable[foresight.v1.metric_pb2.MetricInfo] | None = ...,
+        objective_range: foresight.v1.conversation_pb2.ValueRange | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["request", b"request", "result", b"result"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["request", b"request", "result", b"result"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["objective_range", b"objective_range", "request", b"request", "result", b"result"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["metrics", b"metrics", "objective_range", b"objective_range", "profile", b"profile", "profile_version", b"profile_version", "request", b"request", "result", b"result"]) -> None: ...
 
 Global___GetRewardResponse: typing_extensions.TypeAlias = GetRewardResponse
+
+@typing.final
+class RescoreRewardRequest(google.protobuf.message.Message):
+    """Asks for a stored reward's futures to be scored anew."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REWARD_ID_FIELD_NUMBER: builtins.int
+    OBJECTIVE_FIELD_NUMBER: builtins.int
+    INCLUDE_FUTURES_FIELD_NUMBER: builtins.int
+    CACHE_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
+    reward_id: builtins.str
+    """Id from Reward.reward_id. Required."""
+    include_futures: builtins.bool
+    """Whether to return goals and messages of the futures as well. Default: false."""
+    cache: builtins.str
+    """How the cache of scores is used; see ComputeRewardsRequest. Default: `default`."""
+    job: builtins.str
+    """Name of the training job, for accounts, at most 128 characters. Default: none."""
+    @property
+    def objective(self) -> Global___Objective:
+        """What makes a conversation good. Default: the stored request's, part by part."""
+
+    @property
+    def budget(self) -> foresight.v1.conversation_pb2.Budget:
+        """What the judge calls may cost. Default: no limit."""
+
+    def __init__(
+        self,
+        *,
+        reward_id: builtins.str = ...,
+        objective: Global___Objective | None = ...,
+        include_futures: builtins.bool = ...,
+        cache: builtins.str = ...,
+        budget: foresight.v1.conversation_pb2.Budget | None = ...,
+        job: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["budget", b"budget", "objective", b"objective"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "cache", b"cache", "include_futures", b"include_futures", "job", b"job", "objective", b"objective", "reward_id", b"reward_id"]) -> None: ...
+
+Global___RescoreRewardRequest: typing_extensions.TypeAlias = RescoreRewardRequest
+
+@typing.final
+class RescoreRewardResponse(google.protobuf.message.Message):
+    """A reward by another objective."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REWARDS_FIELD_NUMBER: builtins.int
+    @property
+    def rewards(self) -> Global___ComputeRewardsResponse:
+        """The rewards of the one candidate, at position 0; its reward has an id of its own."""
+
+    def __init__(
+        self,
+        *,
+        rewards: Global___ComputeRewardsResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["rewards", b"rewards"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["rewards", b"rewards"]) -> None: ...
+
+Global___RescoreRewardResponse: typing_extensions.TypeAlias = RescoreRewardResponse

@@ -51,6 +51,11 @@ class RewardServiceStub(object):
                 request_serializer=foresight_dot_v1_dot_reward__service__pb2.GetRewardRequest.SerializeToString,
                 response_deserializer=foresight_dot_v1_dot_reward__service__pb2.GetRewardResponse.FromString,
                 _registered_method=True)
+        self.RescoreReward = channel.unary_unary(
+                '/foresight.v1.RewardService/RescoreReward',
+                request_serializer=foresight_dot_v1_dot_reward__service__pb2.RescoreRewardRequest.SerializeToString,
+                response_deserializer=foresight_dot_v1_dot_reward__service__pb2.RescoreRewardResponse.FromString,
+                _registered_method=True)
 
 
 class RewardServiceServicer(object):
@@ -79,7 +84,17 @@ class RewardServiceServicer(object):
 
     def GetReward(self, request, context):
         """Returns the stored futures, scores and ledger of a reward.
-        Errors: NOT_FOUND; UNIMPLEMENTED where rewards are not stored.
+        Errors: NOT_FOUND where none is stored under that id, or no longer; UNIMPLEMENTED where rewards
+        are not stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RescoreReward(self, request, context):
+        """Scores the stored futures of a reward by another objective; nothing is simulated. Metrics that
+        have scored them before cost nothing while their scores are cached.
+        Errors: those of GetReward; INVALID_ARGUMENT names the field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,6 +117,11 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     servicer.GetReward,
                     request_deserializer=foresight_dot_v1_dot_reward__service__pb2.GetRewardRequest.FromString,
                     response_serializer=foresight_dot_v1_dot_reward__service__pb2.GetRewardResponse.SerializeToString,
+            ),
+            'RescoreReward': grpc.unary_unary_rpc_method_handler(
+                    servicer.RescoreReward,
+                    request_deserializer=foresight_dot_v1_dot_reward__service__pb2.RescoreRewardRequest.FromString,
+                    response_serializer=foresight_dot_v1_dot_reward__service__pb2.RescoreRewardResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -187,6 +207,33 @@ class RewardService(object):
             '/foresight.v1.RewardService/GetReward',
             foresight_dot_v1_dot_reward__service__pb2.GetRewardRequest.SerializeToString,
             foresight_dot_v1_dot_reward__service__pb2.GetRewardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RescoreReward(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foresight.v1.RewardService/RescoreReward',
+            foresight_dot_v1_dot_reward__service__pb2.RescoreRewardRequest.SerializeToString,
+            foresight_dot_v1_dot_reward__service__pb2.RescoreRewardResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,7 +73,23 @@ _RewardServiceGetRewardType = typing_extensions.TypeVar(
     ],
 )
 
-class RewardServiceStub(typing.Generic[_RewardServiceComputeRewardsType, _RewardServiceStreamRewardsType, _RewardServiceGetRewardType]):
+_RewardServiceRescoreRewardType = typing_extensions.TypeVar(
+    '_RewardServiceRescoreRewardType',
+    grpc.UnaryUnaryMultiCallable[
+        foresight.v1.reward_service_pb2.RescoreRewardRequest,
+        foresight.v1.reward_service_pb2.RescoreRewardResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        foresight.v1.reward_service_pb2.RescoreRewardRequest,
+        foresight.v1.reward_service_pb2.RescoreRewardResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        foresight.v1.reward_service_pb2.RescoreRewardRequest,
+        foresight.v1.reward_service_pb2.RescoreRewardResponse,
+    ],
+)
+
+class RewardServiceStub(typing.Generic[_RewardServiceComputeRewardsType, _RewardServiceStreamRewardsType, _RewardServiceGetRewardType, _RewardServiceRescoreRewardType]):
     """Computes multiturn-aware rewards (MR): the mean, over simulated futures of prefix + candidate, of
     an objective (CollabLLM, ICML 2025, section 3). The front door for trainers.
     """
@@ -92,6 +108,10 @@ class RewardServiceStub(typing.Generic[_RewardServiceComputeRewardsType, _Reward
             foresight.v1.reward_service_pb2.GetRewardRequest,
             foresight.v1.reward_service_pb2.GetRewardResponse,
         ],
+        grpc.UnaryUnaryMultiCallable[
+            foresight.v1.reward_service_pb2.RescoreRewardRequest,
+            foresight.v1.reward_service_pb2.RescoreRewardResponse,
+        ],
     ], channel: grpc.Channel) -> None: ...
 
     @typing.overload
@@ -107,6 +127,10 @@ class RewardServiceStub(typing.Generic[_RewardServiceComputeRewardsType, _Reward
         grpc.aio.UnaryUnaryMultiCallable[
             foresight.v1.reward_service_pb2.GetRewardRequest,
             foresight.v1.reward_service_pb2.GetRewardResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            foresight.v1.reward_service_pb2.RescoreRewardRequest,
+            foresight.v1.reward_service_pb2.RescoreRewardResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -125,7 +149,14 @@ class RewardServiceStub(typing.Generic[_RewardServiceComputeRewardsType, _Reward
 
     GetReward: _RewardServiceGetRewardType
     """Returns the stored futures, scores and ledger of a reward.
-    Errors: NOT_FOUND; UNIMPLEMENTED where rewards are not stored.
+    Errors: NOT_FOUND where none is stored under that id, or no longer; UNIMPLEMENTED where rewards
+    are not stored.
+    """
+
+    RescoreReward: _RewardServiceRescoreRewardType
+    """Scores the stored futures of a reward by another objective; nothing is simulated. Metrics that
+    have scored them before cost nothing while their scores are cached.
+    Errors: those of GetReward; INVALID_ARGUMENT names the field.
     """
 
 RewardServiceAsyncStub: typing_extensions.TypeAlias = RewardServiceStub[
@@ -140,6 +171,10 @@ RewardServiceAsyncStub: typing_extensions.TypeAlias = RewardServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         foresight.v1.reward_service_pb2.GetRewardRequest,
         foresight.v1.reward_service_pb2.GetRewardResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        foresight.v1.reward_service_pb2.RescoreRewardRequest,
+        foresight.v1.reward_service_pb2.RescoreRewardResponse,
     ],
 ]
 
@@ -178,7 +213,19 @@ class RewardServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[foresight.v1.reward_service_pb2.GetRewardResponse, collections.abc.Awaitable[foresight.v1.reward_service_pb2.GetRewardResponse]]:
         """Returns the stored futures, scores and ledger of a reward.
-        Errors: NOT_FOUND; UNIMPLEMENTED where rewards are not stored.
+        Errors: NOT_FOUND where none is stored under that id, or no longer; UNIMPLEMENTED where rewards
+        are not stored.
+        """
+
+    @abc.abstractmethod
+    def RescoreReward(
+        self,
+        request: foresight.v1.reward_service_pb2.RescoreRewardRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[foresight.v1.reward_service_pb2.RescoreRewardResponse, collections.abc.Awaitable[foresight.v1.reward_service_pb2.RescoreRewardResponse]]:
+        """Scores the stored futures of a reward by another objective; nothing is simulated. Metrics that
+        have scored them before cost nothing while their scores are cached.
+        Errors: those of GetReward; INVALID_ARGUMENT names the field.
         """
 
 def add_RewardServiceServicer_to_server(servicer: RewardServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,10 +1,10 @@
-"""The cache of a reward service, and the decorators that use it."""
+"""The cache of a reward service, and what uses it."""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,9 @@ from foresight_services.core.cached_evaluator import CachedEvaluator, KeptScore
 from foresight_services.core.cached_simulator import CachedSimulator, is_personal_error
 from foresight_services.core.future import Future
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
+from foresight_services.core.reward_store import RewardStore
 from foresight_services.core.single_flight import SingleFlight
+from foresight_services.reward.record_codec import ProtoRecordCodec
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Cached:
     """The evaluator."""
     store: CacheStore
     """Where they remember."""
+    rewards: RewardStore
+    """Where rewards are kept."""
 
 
 @asynccontextmanager
@@ -40,6 +44,7 @@ async def cached(
     clock: Clock,
     telemetry: Telemetry,
     observer: CacheObserver,
+    dropped: Callable[[int], None],
 ) -> AsyncIterator[Cached]:
     """Put the configured cache before `simulator` and `evaluator`.
 
@@ -60,13 +65,16 @@ async def cached(
     scores: SingleFlight[KeptScore] = SingleFlight(
         store, ScoreCodec(), is_personal=is_personal_error
     )
+    rewards = RewardStore(store, ProtoRecordCodec(), dropped=dropped)
     try:
         yield Cached(
             CachedSimulator(simulator, futures, clock=clock, telemetry=telemetry),
             CachedEvaluator(evaluator, scores, clock=clock, telemetry=telemetry),
             store,
+            rewards,
         )
     finally:
+        await rewards.close()
         await futures.close()
         await scores.close()
         await store.close()

@@ -30,6 +30,7 @@ from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
 from foresight_services.core.reward import Rewards
+from foresight_services.core.reward_store import RewardStore
 from foresight_services.core.simulation import Simulation
 from foresight_services.evaluator.remote import RemoteEvaluator
 from foresight_services.evaluator.servicer import EvaluatorServicer
@@ -173,10 +174,17 @@ async def _registrations(
                 clock=clock,
                 telemetry=telemetry,
                 observer=telemetry.cache,
+                dropped=telemetry.rewards_dropped,
             )
         )
         rewards = build_rewards(
-            config, remembering.simulator, remembering.evaluator, clock, telemetry, policies
+            config,
+            remembering.simulator,
+            remembering.evaluator,
+            clock,
+            telemetry,
+            policies,
+            remembering.rewards,
         )
         served.append(_register("RewardService", reward_pb_grpc, RewardServicer(rewards, clock)))
         served.append(_register("PolicyService", policy_pb_grpc, PolicyServicer(policies)))
@@ -200,6 +208,7 @@ def build_rewards(
     clock: Clock,
     telemetry: Telemetry,
     policies: PolicyRegistry | None = None,
+    store: RewardStore | None = None,
 ) -> Rewards:
     """Return the main use case over any simulator and evaluator."""
     return Rewards(
@@ -210,6 +219,8 @@ def build_rewards(
         clock=clock,
         telemetry=telemetry,
         deadline_margin_seconds=config.services.deadline_margin_seconds,
+        store=store,
+        shared=True,
     )
 
 

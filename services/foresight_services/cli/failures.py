@@ -13,6 +13,7 @@ from foresight.errors import (
     NotImplementedByServerError,
     UnauthenticatedError,
     UnknownPolicyError,
+    UnknownRewardError,
 )
 from foresight_services.cli.event_loop import Cancelled
 from foresight_services.cli.exit_codes import ExitCode
@@ -28,6 +29,7 @@ _CALLER_ERRORS: Final = (
     NotImplementedByServerError,
     UnauthenticatedError,
     UnknownPolicyError,
+    UnknownRewardError,
 )
 
 

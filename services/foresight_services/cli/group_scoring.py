@@ -24,8 +24,7 @@ async def score_group(
     timeout: float | None = None,  # noqa: ASYNC109 - travels to the service
 ) -> Rewards:
     """Return the rewards of one group; see `score_groups`."""
-    name = request.request_id or "0"
-    return (await score_groups(client, {name: request}, timeout=timeout))[name]
+    return (await score_groups(client, {"": request}, timeout=timeout))[""]
 
 
 async def score_groups(
@@ -34,13 +33,13 @@ async def score_groups(
     *,
     timeout: float | None = None,  # noqa: ASYNC109 - travels to the service
 ) -> dict[str, Rewards]:
-    """Return the rewards of every group of `requests`, whose keys become its request ids.
+    """Return the rewards of every group of `requests`, under its keys.
 
     Raises:
         ForesightError: where a group is refused or the stream fails.
     """
-    for name, request in requests.items():
-        request.request_id = name
+    # The client names groups without an id by their position.
+    keys = {group.request_id or str(i): key for i, (key, group) in enumerate(requests.items())}
     found: dict[str, Rewards] = {}
     with FuturesProgress("futures", _futures(requests)) as progress:
         groups = list(requests.values())
@@ -54,7 +53,7 @@ async def score_groups(
                         each = event.candidate.n_requested
                         progress.expect(sum(each * len(r.candidates) for r in requests.values()))
                     case GroupEvent(rewards=Rewards() as rewards):
-                        found[event.request_id] = rewards
+                        found[keys[event.request_id]] = rewards
                     case GroupEvent(error=error):
                         raise error or InternalError("a group ended without its rewards")
     if found.keys() != requests.keys():

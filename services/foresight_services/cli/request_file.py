@@ -66,15 +66,7 @@ def read_request(
         if scenario is None:
             raise wrong("FILE", "is missing; give a request, or a scenario with --task")
         return build_request(overrides.apply(scenario.example_request()))
-    name = "(stdin)" if file == STDIN else file
-    try:
-        document = parse_document(_read(file, name))
-    except DocumentError as error:
-        raise wrong(name, str(error)) from error
-    if document is None:
-        raise wrong(name, "is empty; a request has `task`, `prefix` and `candidates`")
-    if not isinstance(document, dict):
-        raise wrong(name, "must be a mapping with `task`, `prefix` and `candidates`")
+    name, document = read_mapping(file, "a request has `task`, `prefix` and `candidates`")
     if scenario is not None:
         document = scenario.applied_to(document)
     try:
@@ -83,6 +75,24 @@ def read_request(
         if isinstance(error, InvalidRequestError):
             raise
         raise wrong(name, str(error)) from error
+
+
+def read_mapping(file: str, fields: str) -> tuple[str, dict[str, Value]]:
+    """Return what `file` is called in errors, and the mapping in it; `fields` says what it has.
+
+    Raises:
+        InvalidInput: `file` cannot be read or holds no mapping.
+    """
+    name = "(stdin)" if file == STDIN else file
+    try:
+        document = parse_document(_read(file, name))
+    except DocumentError as error:
+        raise wrong(name, str(error)) from error
+    if document is None:
+        raise wrong(name, f"is empty; {fields}")
+    if not isinstance(document, dict):
+        raise wrong(name, f"must be a mapping; {fields}")
+    return name, document
 
 
 def _read(file: str, name: str) -> str:

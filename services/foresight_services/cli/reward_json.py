@@ -107,6 +107,7 @@ def _metric(metric: MetricInfo) -> Document:
         "range": _range(metric.range),
         "unit": metric.unit,
         "direction": metric.direction,
+        "identity": metric.identity,
     }
 
 

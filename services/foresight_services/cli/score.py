@@ -23,10 +23,12 @@ from foresight_services.cli.futures_view import futures_view
 from foresight_services.cli.group_scoring import score_group
 from foresight_services.cli.request_file import Overrides, read_request
 from foresight_services.cli.reward_json import rewards_document, write_json
+from foresight_services.cli.reward_option import StoredChoice, choose_stored
 from foresight_services.cli.reward_table import cost_line, failure_lines, reward_table
 from foresight_services.cli.scenario_option import choose_scenario
 from foresight_services.cli.terminal import output
 from foresight_services.config import Config
+from foresight_services.config.recording import RecordingConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,26 @@ def score(
         typer.Option(help="Policy that plays the assistant.", metavar="NAME[@VERSION]"),
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds to answer in.")] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(help="New file that every model call is recorded to.", metavar="FILE"),
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(help="Recording that answers every model call.", metavar="FILE"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    reward_id: Annotated[
+        str | None,
+        typer.Option(help="Stored reward to show, in place of a request.", metavar="ID"),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="Objective to score the futures of --reward-id by; - for standard input.",
+            metavar="FILE",
+        ),
+    ] = None,
     show_futures: Annotated[
         bool, typer.Option("--show-futures", help="Print the simulated conversations as well.")
     ] = False,
@@ -93,7 +114,24 @@ def score(
     """
     if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
         raise wrong("--timeout", "must be a positive number of seconds")
-    where = _where(target, tls=tls, tls_ca=tls_ca, config=config)
+    where = _recorded(
+        _where(target, tls=tls, tls_ca=tls_ca, config=config), record=record, replay=replay
+    )
+    stored = choose_stored(
+        reward_id,
+        objective,
+        others={
+            "FILE": file,
+            "--task": task,
+            "--horizon": horizon,
+            "--samples": samples,
+            "--seed": seed,
+            "--policy": policy,
+        },
+    )
+    if stored is not None:
+        candidates, rewards = run(_stored(stored, where, timeout))
+        return _tell(candidates, rewards, as_json=as_json, show_futures=show_futures)
     scenario = None
     if task is not None:
         folder = where.tasks_path if isinstance(where, Config) else ""
@@ -103,7 +141,11 @@ def score(
     if show_futures:
         request.include_futures = True
     rewards = run(_score(request, where, timeout))
-    candidates = list(request.candidates)
+    return _tell(list(request.candidates), rewards, as_json=as_json, show_futures=show_futures)
+
+
+def _tell(candidates: list[str], rewards: Rewards, *, as_json: bool, show_futures: bool) -> int:
+    """Print rewards; return the exit code."""
     if as_json:
         write_json(rewards_document(candidates, rewards))
     else:
@@ -129,11 +171,38 @@ def _where(
     return _Remote(target, Tls(root_certificates=tls_ca) if tls or tls_ca is not None else None)
 
 
+def _recorded(
+    where: _Remote | Config, *, record: str | None, replay: str | None
+) -> _Remote | Config:
+    """Return `where`, its model calls recorded to or replayed from a file."""
+    if record is not None:
+        option, settings = "--record", RecordingConfig(path=record, mode="record")
+    elif replay is not None:
+        option, settings = "--replay", RecordingConfig(path=replay, mode="replay")
+    else:
+        return where
+    if record is not None and replay is not None:
+        raise wrong("--record", "cannot be combined with --replay")
+    if isinstance(where, _Remote):
+        raise wrong(option, "cannot be combined with --target, which has its own models")
+    if record is not None and os.path.lexists(record):
+        # A second run would stand after the first, and be replayed after it.
+        raise wrong("--record", f"{record} exists; a recording of one run is a new file")
+    return where.model_copy(update={"recording": settings})
+
+
 async def _score(
     request: ComputeRewardsRequest, where: _Remote | Config, seconds: float | None
 ) -> Rewards:
     async with _client(where) as client:
         return await score_group(client, request, timeout=seconds)
+
+
+async def _stored(
+    choice: StoredChoice, where: _Remote | Config, seconds: float | None
+) -> tuple[list[str], Rewards]:
+    async with _client(where) as client:
+        return await choice.rewards(client, timeout=seconds)
 
 
 @asynccontextmanager

@@ -121,7 +121,7 @@ def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
         task=_with_defaults(query.task, preset.task),
         prefix=query.prefix,
         candidates=query.candidates,
-        objective=_prepared(_asked(query.objective, preset.objective)),
+        objective=_prepared(with_objective(query.objective, preset.objective)),
         horizon_messages=_given(query.horizon_messages, preset.horizon_messages),
         samples_min=_given(query.samples_min, (samples_max + 1) // 2),
         samples_max=samples_max,
@@ -134,6 +134,20 @@ def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
         job=query.job,
         personas=query.personas or preset.personas,
         cache=CacheMode(query.cache or CacheMode.DEFAULT),
+    )
+
+
+def completed(query: RewardQuery, request: RewardRequest) -> RewardQuery:
+    """Return `query` with the defaults that `request`, resolved from it, was served with."""
+    return replace(
+        query,
+        task=request.task,
+        objective=request.objective,
+        horizon_messages=request.horizon_messages,
+        samples_min=request.samples_min,
+        samples_max=request.samples_max,
+        max_message_tokens=request.max_message_tokens,
+        personas=request.personas,
     )
 
 
@@ -171,8 +185,8 @@ def _with_defaults(task: Task, defaults: Task) -> Task:
     )
 
 
-def _asked(objective: Objective, defaults: Objective) -> Objective:
-    """Return `objective` with the preset's defaults; its limits are those of its profile."""
+def with_objective(objective: Objective, defaults: Objective) -> Objective:
+    """Return `objective` with `defaults`; its limits are those of its profile."""
     clamp = objective.clamp
     if clamp == NO_CLAMP and not objective.profile:
         clamp = defaults.clamp
@@ -231,7 +245,7 @@ def _objective(query: RewardQuery, presets: Mapping[str, Preset]) -> Iterator[Vi
                 f"{title!r} is already metric {seen[spec.title]}; give each its own label",
             )
         seen.setdefault(spec.title, index)
-    complete = _asked(objective, defaults)
+    complete = with_objective(objective, defaults)
     if complete.profile in PROFILES:
         yield from PROFILES[complete.profile].violations(complete)
 

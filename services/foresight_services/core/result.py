@@ -152,6 +152,8 @@ class CandidateResult:
     """All futures, by sample index."""
     usage: Usage
     """What the candidate cost; seconds from the start of the request to this result."""
+    reward_id: str = ""
+    """What it is kept under; empty where it is not."""
 
     @property
     def status(self) -> str:

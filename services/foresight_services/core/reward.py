@@ -1,54 +1,51 @@
 """The main use case: multiturn-aware rewards (MR) for the candidates of one prefix.
 
-Request path: check and fill in defaults; open an evaluation, so that a wrong metric costs no
-simulation; simulate the futures; score each the moment it ends; join its scores to the objective;
-and emit a candidate the moment its last future is in. The value is the mean of the objective over
-the futures that succeeded (CollabLLM, ICML 2025, section 3.2). At the deadline, less a margin to
-answer in, what has not finished becomes a failure of its own and what has is reported.
+Request path: check and fill in defaults; find the answer that was given to it, or attach to the
+work for it, or begin that (`core/reward_work.py`, `core/idempotency.py`); join each future's scores
+to the objective; and emit a candidate the moment its last future is in. The value is the mean of
+the objective over the futures that succeeded (CollabLLM, ICML 2025, section 3.2). At the deadline,
+less a margin to answer in, what has not finished becomes a failure of its own and what has is
+reported.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+import copy
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 
-from foresight_services.core.budget import Budget, divide
+from foresight_services.core.cache_use import CacheMode
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import (
     DeadlinePassed,
-    DomainError,
     Failure,
     Family,
-    InvalidInput,
-    Reason,
-    Upstream,
-    Violation,
+    NotImplementedHere,
     failure_from,
 )
-from foresight_services.core.future import (
-    EvaluationItem,
-    EvaluationSetup,
-    Future,
-    FutureId,
-    SimulationRequest,
-)
 from foresight_services.core.group import Group
-from foresight_services.core.policies import PolicyRegistry, PolicyUse
-from foresight_services.core.ports import (
-    Clock,
-    EvaluationSession,
-    Evaluator,
-    Simulator,
-    Telemetry,
-)
-from foresight_services.core.request import RewardQuery, RewardRequest, resolve
+from foresight_services.core.idempotency import Attachment, RequestName, Run, Runs, Told, name_of
+from foresight_services.core.policies import PolicyRegistry
+from foresight_services.core.policy_store import MemoryPolicyStore
+from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
+from foresight_services.core.request import RewardQuery, RewardRequest, completed, resolve
+from foresight_services.core.rescoring import RescoreQuery, StoredFutures
 from foresight_services.core.result import (
     CandidateResult,
     FutureFinished,
     GroupSummary,
     ScoredFuture,
 )
+from foresight_services.core.reward_store import (
+    KEEPING,
+    Answer,
+    GroupRecord,
+    GroupRecords,
+    RewardRecord,
+    RewardStore,
+)
+from foresight_services.core.reward_work import RewardWork, futures_of
 from foresight_services.core.task import Preset
 from foresight_services.core.usage import Usage, total
 
@@ -57,7 +54,6 @@ Event = FutureFinished | CandidateResult | GroupSummary
 
 REFUSED = {Family.INVALID, Family.NOT_FOUND, Family.PRECONDITION, Family.UNAUTHENTICATED}
 """Failures of the whole request that the caller must mend; all others cost futures only."""
-
 
 SECONDS_TO_ANSWER_PER_FUTURE = 2e-4
 """Time that it takes to join, encode and send one future's result, with room to spare."""
@@ -76,7 +72,22 @@ class Rewards:
         clock: Clock,
         telemetry: Telemetry,
         deadline_margin_seconds: float,
+        store: RewardStore | None = None,
+        shared: bool = False,
     ) -> None:
+        """Connect the use case.
+
+        Args:
+            simulator: plays conversations forward.
+            evaluator: judges them.
+            policies: knows the published versions.
+            presets: defaults by name.
+            clock: the clock of deadlines.
+            telemetry: what the operator sees.
+            deadline_margin_seconds: kept of a deadline to answer in.
+            store: keeps rewards; None to keep none.
+            shared: whether a request that runs is attached to where it is asked for again.
+        """
         self._simulator = simulator
         self._evaluator = evaluator
         self._policies = policies
@@ -84,6 +95,9 @@ class Rewards:
         self._clock = clock
         self._telemetry = telemetry
         self._margin = deadline_margin_seconds
+        self._store = store
+        self._shared = shared
+        self._runs = Runs()
 
     async def compute(
         self, query: RewardQuery, *, deadline: float | None = None
@@ -102,21 +116,65 @@ class Rewards:
         start = self._clock.now()
         request = resolve(query, self._presets)
         stop = None if deadline is None else deadline - self._margin_for(request, deadline - start)
-        async with (
-            self._policies.using(request.policy) as policy,
-            self._session(request, stop) as session,
-        ):
-            group = Group(request, session.metrics)
-            async with aclosing(self._scored(request, policy, session, stop)) as scored:
+        name = await self._name(query, request)
+        answer = await self._answer(name, request, stop)
+        if answer is not None:
+            for event in _events(answer):
+                yield event
+            return
+        work = self._work(request, stop if name is None else None)
+        async with self._runs.attached(name, work) as attachment:
+            run = attachment.run
+            async with until(stop, self._clock):
+                metrics = await run.metrics()
+            group = Group(request, metrics)
+            records = self._records(query, request, group)
+            async with aclosing(self._scored(request, attachment, stop)) as scored:
                 async for future in scored:
                     complete = group.add(future)
-                    self._charge(request.job, future.usage)
                     # Progress ends at the deadline: there may be no time to tell of thousands.
                     if not future.abandoned:
                         yield FutureFinished(future.id, future.failure is None)
                     if complete:
-                        yield self._finish(group, future.id.candidate, start)
-        yield group.summary(total(group.usages(), seconds=self._clock.now() - start))
+                        result = self._finish(group, future.id.candidate, start)
+                        yield result if records is None else records.add(result, run)
+            summary = group.summary(total(group.usages(), seconds=self._clock.now() - start))
+            if records is not None:
+                records.end(summary, run)
+        yield summary
+
+    async def rescore(
+        self, query: RescoreQuery, *, deadline: float | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Yield the events of one kept candidate, its futures scored by another objective.
+
+        Nothing is simulated. Metrics that have scored these futures before find their scores in the
+        cache; see `compute` for the rest.
+
+        Raises:
+            NotFound: UNKNOWN_REWARD.
+            InvalidInput: with every field that is wrong.
+        """
+        record = await self.stored(query.reward_id)
+        rewards = copy.copy(self)
+        rewards._simulator = StoredFutures(record.result)
+        # Whether its policy can still be played does not matter.
+        rewards._policies = PolicyRegistry(store=MemoryPolicyStore(), now_ns=lambda: 0)
+        rewards._shared = False
+        async with aclosing(rewards.compute(query.over(record), deadline=deadline)) as events:
+            async for event in events:
+                yield event
+
+    async def stored(self, reward_id: str) -> RewardRecord:
+        """Return a kept reward and what it rests on.
+
+        Raises:
+            NotFound: UNKNOWN_REWARD.
+            NotImplementedHere: where rewards are not kept.
+        """
+        if self._store is None:
+            raise NotImplementedHere("GetReward")
+        return await self._store.get(reward_id)
 
     def _margin_for(self, request: RewardRequest, left: float) -> float:
         """Return the seconds before the deadline, `left` from now, at which to stop and answer."""
@@ -125,11 +183,45 @@ class Rewards:
         # Where even that is too little, an answer from few futures is the best there is.
         return min(needed, left / 2)
 
-    def _charge(self, job: str, usage: Usage) -> None:
-        """Tell the operator what a future of the training job `job` cost."""
-        if job:
-            for role, spent in usage.models.items():
-                self._telemetry.job_spent(job, role, spent)
+    async def _name(self, query: RewardQuery, request: RewardRequest) -> RequestName | None:
+        """Return what the request is known by; None where it is its caller's alone."""
+        if not self._shared:
+            return None
+        if query.request_id:
+            return name_of(query.request_id, request, None)
+        if request.cache is not CacheMode.DEFAULT:
+            return None
+        async with self._policies.using(request.policy) as policy:
+            return name_of("", request, (policy.ref, policy.published))
+
+    async def _answer(
+        self, name: RequestName | None, request: RewardRequest, stop: float | None
+    ) -> Answer | None:
+        """Return the complete answer that was given under the name that the caller gave."""
+        if self._store is None or name is None or not name.given or request.cache not in KEEPING:
+            return None
+        async with until(stop, self._clock):
+            return await self._store.answer(name)
+
+    def _records(
+        self, query: RewardQuery, request: RewardRequest, group: Group
+    ) -> GroupRecords | None:
+        """Return where results are kept; None where the request leaves nothing behind."""
+        if self._store is None or request.cache not in KEEPING:
+            return None
+        record = GroupRecord(completed(query, request), group.summary(Usage()))
+        return self._store.records(record)
+
+    def _work(self, request: RewardRequest, stop: float | None) -> RewardWork:
+        def charge(future: ScoredFuture) -> None:
+            """Tell the operator what a future of a training job cost."""
+            if request.job:
+                for role, spent in future.usage.models.items():
+                    self._telemetry.job_spent(request.job, role, spent)
+
+        return RewardWork(
+            self._simulator, self._evaluator, self._policies, self._clock, request, stop, charge
+        )
 
     def _finish(self, group: Group, candidate: int, start: float) -> CandidateResult:
         seconds = self._clock.now() - start
@@ -137,156 +229,45 @@ class Rewards:
         self._telemetry.reward_finished(result.status, seconds)
         return result
 
-    @asynccontextmanager
-    async def _session(
-        self, request: RewardRequest, stop: float | None
-    ) -> AsyncIterator[EvaluationSession]:
-        """Open the evaluation; its complaints are about the request's objective."""
-        setup = EvaluationSetup(
-            task=request.task,
-            prefix=request.prefix,
-            candidates=request.candidates,
-            metrics=request.objective.metrics,
-            horizon_messages=request.horizon_messages,
-            max_message_tokens=request.max_message_tokens,
-            budget=request.budget,
-            cache=request.cache,
-        )
-        async with AsyncExitStack() as stack:
-            try:
-                async with until(stop, self._clock):
-                    session = await stack.enter_async_context(
-                        self._evaluator.open(setup, deadline=stop)
-                    )
-            except InvalidInput as error:
-                raise _within(error, "metrics", "objective") from error
-            yield session
-
     async def _scored(
-        self,
-        request: RewardRequest,
-        policy: PolicyUse,
-        session: EvaluationSession,
-        stop: float | None,
+        self, request: RewardRequest, attachment: Attachment, stop: float | None
     ) -> AsyncGenerator[ScoredFuture, None]:
         """Yield every future of `request` once, scored or failed, until `stop` at the latest."""
-        wanted = [
-            FutureId(candidate, sample)
-            for sample in range(request.samples_max)
-            for candidate in range(len(request.candidates))
-        ]
+        wanted = futures_of(request)
         missing = dict.fromkeys(wanted)
-        results: asyncio.Queue[ScoredFuture | Exception] = asyncio.Queue()
-        work = asyncio.create_task(
-            self._work(request, policy, session, tuple(wanted), stop, results)
-        )
-        # However the work ends, there is an end to wait for.
-        work.add_done_callback(lambda _: results.put_nowait(_ended_early()))
+        heard, run = attachment.heard, attachment.run
         # The alarm takes its place in the queue: what finished before the deadline still counts.
-        alarm = None if stop is None else self._alarm(stop, results)
-        policy.when_withdrawn(results.put_nowait)
+        alarm = None if stop is None else self._alarm(stop, heard)
         try:
             while missing:
-                result = await results.get()
-                if isinstance(result, Exception):
-                    failure = failure_from(result)
-                    refused = failure.family in REFUSED and len(missing) == len(wanted)
-                    if refused and result is not policy.withdrawal:
-                        raise result
+                told = await heard.get()
+                if isinstance(told, Exception):
+                    failure = failure_from(told)
+                    if _refused(failure, told, run) and len(missing) == len(wanted):
+                        raise run.again(told)
                     break
-                del missing[result.id]
-                yield result
+                del missing[told.id]
+                yield attachment.seen(told)
         finally:
             if alarm is not None:
                 alarm.cancel()
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
         for which in missing:
             yield ScoredFuture(which, None, (), failure, Usage(), abandoned=True)
 
-    def _alarm(
-        self, stop: float, results: asyncio.Queue[ScoredFuture | Exception]
-    ) -> asyncio.TimerHandle:
+    def _alarm(self, stop: float, heard: asyncio.Queue[Told]) -> asyncio.TimerHandle:
         left = max(0.0, stop - self._clock.now())
-        return asyncio.get_running_loop().call_later(left, results.put_nowait, DeadlinePassed())
-
-    async def _work(
-        self,
-        request: RewardRequest,
-        policy: PolicyUse,
-        session: EvaluationSession,
-        wanted: tuple[FutureId, ...],
-        stop: float | None,
-        results: asyncio.Queue[ScoredFuture | Exception],
-    ) -> None:
-        """Simulate, score each future as it ends, and put it into `results`; last, why it ended."""
-        simulation = SimulationRequest(
-            task=request.task,
-            prefix=request.prefix,
-            candidates=request.candidates,
-            futures=wanted,
-            horizon_messages=request.horizon_messages,
-            seed=request.seed,
-            policy=policy.ref,
-            max_message_tokens=request.max_message_tokens,
-            system_prompt_samples=request.system_prompt_samples,
-            proactive_samples=request.proactive_samples,
-            published=policy.published,
-            budget=_simulators_share(request, session),
-            personas=request.personas,
-            cache=request.cache,
-        )
-        ended: Exception = _ended_early()
-        async with asyncio.TaskGroup() as scoring:
-            try:
-                async with aclosing(self._simulator.simulate(simulation, deadline=stop)) as futures:
-                    async for future in futures:
-                        scoring.create_task(self._score(session, future, results))
-            except InvalidInput as error:
-                ended = _within(error, "personas", "simulation")
-            except Exception as error:
-                ended = error
-        results.put_nowait(ended)
-
-    async def _score(
-        self,
-        session: EvaluationSession,
-        future: Future,
-        results: asyncio.Queue[ScoredFuture | Exception],
-    ) -> None:
-        """Score one future and put it into `results`; a failure is this future's own."""
-        simulated = future.outcome
-        if isinstance(simulated, Failure):
-            results.put_nowait(ScoredFuture.failed(future, simulated))
-            return
-        try:
-            scores = await session.score(
-                EvaluationItem(future.id, simulated.goal, simulated.messages)
-            )
-        except Exception as error:
-            results.put_nowait(ScoredFuture.failed(future, failure_from(error)))
-            return
-        results.put_nowait(ScoredFuture.of(future, simulated, scores))
+        return asyncio.get_running_loop().call_later(left, heard.put_nowait, DeadlinePassed())
 
 
-def _ended_early() -> DomainError:
-    return Upstream(Reason.SERVICE_UNAVAILABLE, "the simulator ended without this future")
+def _refused(failure: Failure, told: Exception, run: Run) -> bool:
+    """Tell whether the whole request was refused, not only what was left of it."""
+    return failure.family in REFUSED and told is not run.withdrawal
 
 
-def _within(error: InvalidInput, name: str, parent: str) -> InvalidInput:
-    """Return `error` with its fields called `name` where they are in the request."""
-    if not any(violation.field.startswith(name) for violation in error.violations):
-        return error
-    return InvalidInput(
-        tuple(
-            Violation(f"{parent}.{v.field}" if v.field.startswith(name) else v.field, v.description)
-            for v in error.violations
-        )
-    )
-
-
-def _simulators_share(request: RewardRequest, session: EvaluationSession) -> Budget:
-    """Return what the evaluator, which divides by the same rule, leaves of the budget."""
-    judge_calls = sum(metric.judge_calls for metric in session.metrics)
-    turns = request.horizon_messages
-    return divide(request.budget, turns=turns, judge_calls=judge_calls).simulator
+def _events(answer: Answer) -> Iterator[Event]:
+    """Yield what the computation of `answer` emitted."""
+    for result in answer.results:
+        for future in result.futures:
+            yield FutureFinished(future.scored.id, future.scored.failure is None)
+        yield result
+    yield answer.summary

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from foresight.v1 import reward_service_pb2 as pb
+from foresight_services.core.budget import NO_LIMIT
 from foresight_services.core.cache_use import Origin, Origins
 from foresight_services.core.errors import Failure
 from foresight_services.core.estimator import Estimate
 from foresight_services.core.objective import Objective
 from foresight_services.core.request import RewardQuery
+from foresight_services.core.rescoring import RescoreQuery
 from foresight_services.core.result import (
     CandidateResult,
     FutureFinished,
@@ -18,6 +21,7 @@ from foresight_services.core.result import (
     MetricSummary,
     Reward,
 )
+from foresight_services.core.reward_store import GroupRecord, RewardRecord
 from foresight_services.rpc import codec
 from foresight_services.rpc.status import encode_failure
 
@@ -29,11 +33,7 @@ def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
         task=codec.decode_task(request.task),
         prefix=codec.decode_messages(request.prefix),
         candidates=tuple(request.candidates),
-        objective=Objective(
-            request.objective.profile,
-            tuple(codec.decode_spec(spec) for spec in request.objective.metrics),
-            codec.decode_clamp(request.objective.clamp),
-        ),
+        objective=_decode_objective(request.objective),
         horizon_messages=(
             simulation.horizon_messages if simulation.HasField("horizon_messages") else None
         ),
@@ -54,6 +54,71 @@ def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
     )
 
 
+def encode_query(query: RewardQuery) -> pb.ComputeRewardsRequest:
+    """Return a request whose defaults are filled in, for the wire."""
+    return pb.ComputeRewardsRequest(
+        task=codec.encode_task(query.task),
+        prefix=codec.encode_messages(query.prefix),
+        candidates=query.candidates,
+        objective=pb.Objective(
+            profile=query.objective.profile,
+            metrics=[codec.encode_spec(spec) for spec in query.objective.metrics],
+            clamp=codec.encode_clamp(query.objective.clamp),
+        ),
+        simulation=pb.Simulation(
+            horizon_messages=query.horizon_messages,
+            samples=pb.Samples(min=query.samples_min, max=query.samples_max),
+            seed=query.seed,
+            policy=codec.encode_policy(query.policy),
+            max_message_tokens=query.max_message_tokens,
+            system_prompt_share=query.system_prompt_share,
+            proactive_share=query.proactive_share,
+            personas=query.personas,
+        ),
+        request_id=query.request_id,
+        budget=None if query.budget == NO_LIMIT else codec.encode_budget(query.budget),
+        job=query.job,
+        cache=query.cache,
+    )
+
+
+def decode_rescore(request: pb.RescoreRewardRequest) -> RescoreQuery:
+    """Return what to score anew, unchecked."""
+    return RescoreQuery(
+        reward_id=request.reward_id,
+        objective=_decode_objective(request.objective),
+        cache=request.cache,
+        budget=codec.decode_budget(request.budget),
+        job=request.job,
+    )
+
+
+def _decode_objective(objective: pb.Objective) -> Objective:
+    return Objective(
+        objective.profile,
+        tuple(codec.decode_spec(spec) for spec in objective.metrics),
+        codec.decode_clamp(objective.clamp),
+    )
+
+
+def encode_record(record: RewardRecord) -> pb.GetRewardResponse:
+    """Return a kept reward for the wire, with all of its texts."""
+    response = encode_group(record.group)
+    response.result.CopyFrom(encode_result(record.result, include_futures=True))
+    return response
+
+
+def encode_group(group: GroupRecord) -> pb.GetRewardResponse:
+    """Return what kept rewards of a group share, without a result."""
+    return pb.GetRewardResponse(
+        request=encode_query(group.request),
+        profile=group.summary.profile,
+        profile_version=group.summary.profile_version,
+        metrics=[codec.encode_info(info) for info in group.summary.metrics],
+        objective_range=codec.encode_range(group.summary.objective_range),
+    )
+
+
 def encode_result(result: CandidateResult, *, include_futures: bool) -> pb.CandidateResult:
     """Return a candidate's result for the wire; texts only with `include_futures`."""
     encoded = pb.CandidateResult(
@@ -65,9 +130,13 @@ def encode_result(result: CandidateResult, *, include_futures: bool) -> pb.Candi
         usage=codec.encode_usage(result.usage),
     )
     if isinstance(result.outcome, Failure):
-        encoded.error.CopyFrom(encode_failure(result.outcome))
+        failure = result.outcome
+        if result.reward_id:
+            named = {**failure.metadata, "reward_id": result.reward_id}
+            failure = replace(failure, metadata=named)
+        encoded.error.CopyFrom(encode_failure(failure))
     else:
-        encoded.reward.CopyFrom(_encode_reward(result.outcome))
+        encoded.reward.CopyFrom(_encode_reward(result.outcome, result.reward_id))
     return encoded
 
 
@@ -87,7 +156,7 @@ def encode_summary(request_id: str, summary: GroupSummary) -> pb.ComputeRewardsR
     )
 
 
-_ORIGINS: Final[dict[Origin, pb.Origin.ValueType]] = {
+ORIGINS: Final[dict[Origin, pb.Origin.ValueType]] = {
     Origin.COMPUTED: pb.ORIGIN_COMPUTED,
     Origin.FOUND: pb.ORIGIN_FOUND,
     Origin.SHARED: pb.ORIGIN_SHARED,
@@ -105,10 +174,12 @@ def encode_progress(event: FutureFinished) -> pb.FutureDone:
     )
 
 
-def _encode_reward(reward: Reward) -> pb.Reward:
+def _encode_reward(reward: Reward, reward_id: str) -> pb.Reward:
     estimate: Estimate = reward.estimate
     status = pb.REWARD_STATUS_COMPLETE if reward.complete else pb.REWARD_STATUS_PARTIAL
-    encoded = pb.Reward(value=estimate.mean, stderr=estimate.stderr, status=status)
+    encoded = pb.Reward(
+        value=estimate.mean, stderr=estimate.stderr, status=status, reward_id=reward_id
+    )
     if estimate.interval is not None:
         encoded.interval.CopyFrom(
             pb.ConfidenceInterval(
@@ -136,7 +207,7 @@ def _encode_future(future: FutureResult, include_texts: bool) -> pb.FutureResult
         cost=None if scored.cost is None else codec.encode_usage(scored.cost),
     )
     if not scored.abandoned:
-        encoded.origin = _ORIGINS[scored.origin]
+        encoded.origin = ORIGINS[scored.origin]
     if isinstance(future.objective, Failure):
         encoded.error.CopyFrom(encode_failure(future.objective))
     else:

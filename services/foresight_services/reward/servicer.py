@@ -8,14 +8,17 @@ from contextlib import aclosing
 
 from foresight.v1 import reward_service_pb2 as pb
 from foresight.v1 import reward_service_pb2_grpc
-from foresight_services.core.errors import InvalidInput, NotImplementedHere, Violation, failure_from
+from foresight_services.core.errors import InvalidInput, Violation, failure_from
 from foresight_services.core.merge import merge
 from foresight_services.core.ports import Clock
+from foresight_services.core.request import MAX_REQUEST_ID
 from foresight_services.core.result import CandidateResult, FutureFinished, GroupSummary
 from foresight_services.core.reward import Event, Rewards
 from foresight_services.reward.codec import (
     decode_query,
+    decode_rescore,
     encode_progress,
+    encode_record,
     encode_result,
     encode_summary,
 )
@@ -34,22 +37,9 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
         self, request: pb.ComputeRewardsRequest, context: ServerContext
     ) -> pb.ComputeRewardsResponse:
         """Return the rewards of one group."""
-        results: list[CandidateResult] = []
-        summary: GroupSummary | None = None
-        async with aclosing(self._compute(request, context)) as events:
-            async for event in events:
-                if isinstance(event, CandidateResult):
-                    results.append(event)
-                elif isinstance(event, GroupSummary):
-                    summary = event
-        if summary is None:
-            raise AssertionError("a computation ended without its summary")
-        response = encode_summary(_request_id(request), summary)
-        response.results.extend(
-            encode_result(result, include_futures=request.include_futures)
-            for result in sorted(results, key=lambda result: result.index)
+        return await _response(
+            self._compute(request, context), _request_id(request), request.include_futures
         )
-        return response
 
     async def StreamRewards(
         self, request_iterator: AsyncIterator[pb.StreamRewardsRequest], context: ServerContext
@@ -63,8 +53,17 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
     async def GetReward(
         self, request: pb.GetRewardRequest, context: ServerContext
     ) -> pb.GetRewardResponse:
-        """Not implemented by this version."""
-        raise NotImplementedHere("GetReward")
+        """Return a stored reward and what it rests on."""
+        return encode_record(await self._rewards.stored(request.reward_id))
+
+    async def RescoreReward(
+        self, request: pb.RescoreRewardRequest, context: ServerContext
+    ) -> pb.RescoreRewardResponse:
+        """Return a stored candidate's reward by another objective."""
+        deadline = deadline_of(context, self._clock)
+        events = self._rewards.rescore(decode_rescore(request), deadline=deadline)
+        rewards = await _response(events, uuid.uuid4().hex, request.include_futures)
+        return pb.RescoreRewardResponse(rewards=rewards)
 
     def _compute(
         self, request: pb.ComputeRewardsRequest, context: ServerContext
@@ -78,11 +77,15 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
         """Yield, for each group as it comes in, the stream of its events."""
         in_flight: set[str] = set()
         async for request in requests:
-            name = _request_id(request.group)
+            name = request.name or _request_id(request.group)
+            # Answers by a wrong name would be taken for another request's, a refusal included.
+            field = "name" if request.name else "group.request_id"
             if name in in_flight:
-                # Answers by that name would be taken for the other request's, a refusal included.
                 problem = f"{name[:64]!r} names a request in flight on this stream; use another"
-                raise InvalidInput((Violation("group.request_id", problem),))
+                raise InvalidInput((Violation(field, problem),))
+            if len(name) > MAX_REQUEST_ID and request.name:
+                problem = f"has {len(name)} characters; at most {MAX_REQUEST_ID}"
+                raise InvalidInput((Violation(field, problem),))
             in_flight.add(name)
             yield self._group(name, request, context, in_flight)
 
@@ -106,6 +109,28 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
             yield pb.StreamRewardsResponse(request_id=name, done=refusal)
         finally:
             in_flight.discard(name)
+
+
+async def _response(
+    events: AsyncGenerator[Event, None], request_id: str, include_futures: bool
+) -> pb.ComputeRewardsResponse:
+    """Return all that `events` tells as one message."""
+    results: list[CandidateResult] = []
+    summary: GroupSummary | None = None
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, CandidateResult):
+                results.append(event)
+            elif isinstance(event, GroupSummary):
+                summary = event
+    if summary is None:
+        raise AssertionError("a computation ended without its summary")
+    response = encode_summary(request_id, summary)
+    response.results.extend(
+        encode_result(result, include_futures=include_futures)
+        for result in sorted(results, key=lambda result: result.index)
+    )
+    return response
 
 
 def _request_id(request: pb.ComputeRewardsRequest) -> str:

@@ -58,7 +58,7 @@ def encode_failure(failure: Failure) -> status_pb2.Status:
     packed = []
     for detail in details:
         any_message = AnyMessage()
-        any_message.Pack(detail)
+        any_message.Pack(detail, deterministic=True)
         packed.append(any_message)
     code: int = CODES[failure.family].value[0]
     return status_pb2.Status(code=code, message=_shorten(failure.message), details=packed)

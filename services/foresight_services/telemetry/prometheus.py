@@ -85,6 +85,11 @@ class PrometheusTelemetry:
             ["role", "outcome"],
             registry=self.registry,
         )
+        self._rewards_dropped = Counter(
+            "foresight_rewards_dropped",
+            "Entries of rewards that were not kept, because too many waited to be written.",
+            registry=self.registry,
+        )
         self._cache_answers = Counter(
             "foresight_cache_answers",
             "Futures and scores, by whether they were computed, found in the cache or shared with"
@@ -134,6 +139,10 @@ class PrometheusTelemetry:
     def cache_answered(self, kind: CachedKind, origin: Origin, count: int) -> None:
         """Count futures or scores by where they came from."""
         self._cache_answers.labels(kind, origin).inc(count)
+
+    def rewards_dropped(self, count: int) -> None:
+        """Count entries of rewards that were not kept."""
+        self._rewards_dropped.inc(count)
 
     def request_finished(self, service: str, method: str, code: str, seconds: float) -> None:
         """Observe a gRPC call."""

@@ -23,7 +23,9 @@ class FakeRewardService(pb_grpc.RewardServiceServicer):
     def __init__(self) -> None:
         self.compute: Callable[[Any, Any], Any] = self.half
         self.stream: Callable[[Any, Any], Any] = self.half_each
-        self.requests: list[pb.ComputeRewardsRequest] = []
+        self.stored: Callable[[Any, Any], Any] = self.hang
+        self.rescored: Callable[[Any, Any], Any] = self.hang
+        self.requests: list[Any] = []
         self.metadata: list[dict[str, str]] = []
         self.time_remaining: list[float | None] = []
         self.hanging = threading.Event()
@@ -40,7 +42,14 @@ class FakeRewardService(pb_grpc.RewardServiceServicer):
         yield from self.stream(requests, context)
 
     def GetReward(self, request, context):
-        raise NotImplementedError
+        self.requests.append(request)
+        self._record(context)
+        return self.stored(request, context)
+
+    def RescoreReward(self, request, context):
+        self.requests.append(request)
+        self._record(context)
+        return self.rescored(request, context)
 
     def half(self, request, context):
         """Answer every candidate."""
@@ -86,7 +95,7 @@ class FakeRewardService(pb_grpc.RewardServiceServicer):
     @staticmethod
     def event(request, **event):
         """Make an event of the group of `request`."""
-        return pb.StreamRewardsResponse(request_id=request.group.request_id, **event)
+        return pb.StreamRewardsResponse(request_id=request.name, **event)
 
     def _record(self, context):
         self.metadata.append({item.key: item.value for item in context.invocation_metadata()})
@@ -165,6 +174,12 @@ class SyncFace:
     async def send(self, *args, **kwargs):
         return await asyncio.to_thread(self.client.send, *args, **kwargs)
 
+    async def get_reward(self, *args, **kwargs):
+        return await asyncio.to_thread(self.client.get_reward, *args, **kwargs)
+
+    async def rescore_reward(self, *args, **kwargs):
+        return await asyncio.to_thread(self.client.rescore_reward, *args, **kwargs)
+
     async def stream(self, requests, *, into=None, **kwargs):
         events = [] if into is None else into
 
@@ -190,6 +205,12 @@ class AsyncFace:
 
     async def send(self, *args, **kwargs):
         return await self.client.send(*args, **kwargs)
+
+    async def get_reward(self, *args, **kwargs):
+        return await self.client.get_reward(*args, **kwargs)
+
+    async def rescore_reward(self, *args, **kwargs):
+        return await self.client.rescore_reward(*args, **kwargs)
 
     async def stream(self, requests, *, into=None, **kwargs):
         events = [] if into is None else into

@@ -21,6 +21,7 @@ Code = grpc.StatusCode
 REASONS = {
     "INVALID_REQUEST": (Code.INVALID_ARGUMENT, errors.InvalidRequestError),
     "UNKNOWN_POLICY": (Code.NOT_FOUND, errors.UnknownPolicyError),
+    "UNKNOWN_REWARD": (Code.NOT_FOUND, errors.UnknownRewardError),
     "STALE_POLICY": (Code.FAILED_PRECONDITION, errors.StalePolicyError),
     "NOT_IMPLEMENTED": (Code.UNIMPLEMENTED, errors.NotImplementedByServerError),
     "CONTRADICTORY_PREFIX": (Code.FAILED_PRECONDITION, errors.ContradictoryPrefixError),

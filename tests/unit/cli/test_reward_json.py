@@ -105,6 +105,7 @@ def test_metrics_as_they_were_applied(rewards):
             "range": {"min": 0.0, "max": 1.0},
             "unit": "",
             "direction": "more",
+            "identity": "",
         },
         {
             "name": "token_amount",
@@ -113,6 +114,7 @@ def test_metrics_as_they_were_applied(rewards):
             "range": None,
             "unit": "token",
             "direction": "less",
+            "identity": "",
         },
         {
             "name": "remote",
@@ -121,6 +123,7 @@ def test_metrics_as_they_were_applied(rewards):
             "range": None,
             "unit": "",
             "direction": None,
+            "identity": "",
         },
     ]
 

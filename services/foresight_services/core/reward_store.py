@@ -1,0 +1,289 @@
+"""Answers that were given, kept for the audit, for retries, and to be scored anew.
+
+An id names what one computation found for one candidate: 128 random bits and the candidate's
+position. Random, because an id of the content would name the answers of yesterday's and of today's
+judge alike. A group is kept once, each of its results beside it, so that a reward is read in one
+round trip. What is kept under a `request_id` points to a group all of whose results are complete.
+
+Keeping never delays an answer and never fails it: entries wait in line for one writer, are found
+there meanwhile, and are dropped and counted where too many wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from foresight_services.core.cache import Cache, CacheKey
+from foresight_services.core.cache_use import CacheMode
+from foresight_services.core.cachekey import digest
+from foresight_services.core.errors import NotFound, Reason
+from foresight_services.core.idempotency import RequestName, Run, new_group
+from foresight_services.core.request import RewardQuery
+from foresight_services.core.result import CandidateResult, GroupSummary, Reward
+
+REWARDS: Final = "reward"
+"""Namespace of kept rewards."""
+
+KEEPING: Final = {CacheMode.DEFAULT, CacheMode.REFRESH}
+"""Modes in which a request leaves anything behind."""
+
+MOST_WAITING: Final = 4096
+"""Entries that may wait to be written; one is a candidate's result, or what its group shares."""
+
+_log: Final = logging.getLogger(__name__)
+
+_ID: Final = re.compile(r"([0-9a-f]{32})-(0|[1-9][0-9]{0,2})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """What the results of one group share."""
+
+    request: RewardQuery
+    """The request, its defaults filled in."""
+    summary: GroupSummary
+    """Profile, metrics with their versions, range; its usage and cache are not meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardRecord:
+    """One candidate's result and what it rests on."""
+
+    group: GroupRecord
+    """The request that was answered, and how it was read."""
+    result: CandidateResult
+    """The result, its futures with goals, messages, verdicts and artifacts."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRecord:
+    """What a `request_id` was answered with."""
+
+    content: bytes
+    """Digest of the request."""
+    group: str
+    """Name of the group, the first part of its rewards' ids."""
+    results: int
+    """How many candidates it has."""
+    summary: GroupSummary
+    """What holds for the group as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer, as it was given."""
+
+    results: tuple[CandidateResult, ...]
+    """One result for every candidate, in order."""
+    summary: GroupSummary
+    """What holds for the group as a whole."""
+
+
+class RecordCodec(Protocol):
+    """Records as bytes. What cannot be read is None."""
+
+    def encode_group(self, group: GroupRecord) -> bytes:
+        """Return `group` as it is kept."""
+        ...
+
+    def decode_group(self, stored: bytes) -> GroupRecord | None:
+        """Return the group."""
+        ...
+
+    def encode_result(self, result: CandidateResult) -> bytes:
+        """Return `result` as it is kept, texts included."""
+        ...
+
+    def decode_result(self, stored: bytes) -> CandidateResult | None:
+        """Return the result."""
+        ...
+
+    def encode_answer(self, answer: AnswerRecord) -> bytes:
+        """Return `answer` as it is kept."""
+        ...
+
+    def decode_answer(self, stored: bytes) -> AnswerRecord | None:
+        """Return the answer."""
+        ...
+
+
+class RewardStore:
+    """Keeps rewards in a cache. Close it with `close` before the cache."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        codec: RecordCodec,
+        *,
+        dropped: Callable[[int], None],
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        """Keep what comes in `cache`.
+
+        Args:
+            cache: where; it counts its own failures.
+            codec: how.
+            dropped: told how many entries were given up because too many wait.
+            most_waiting: bound on those that wait.
+        """
+        self._cache = cache
+        self._codec = codec
+        self._dropped = dropped
+        self._most_waiting = most_waiting
+        self._waiting: dict[CacheKey, Callable[[], bytes]] = {}
+        self._writer: asyncio.Task[None] | None = None
+
+    def records(self, group: GroupRecord) -> GroupRecords:
+        """Return where the results of one group are kept."""
+        return GroupRecords(self, group)
+
+    def keep_group(self, name: str, group: GroupRecord) -> None:
+        """Keep what the results of the group called `name` share."""
+        self._keep(_group_key(name), lambda: self._codec.encode_group(group))
+
+    def keep_result(self, name: str, result: CandidateResult) -> None:
+        """Keep one result of the group called `name`."""
+        key = _result_key(name, result.index)
+        self._keep(key, lambda: self._codec.encode_result(result))
+
+    def keep_answer(self, request: RequestName, answer: AnswerRecord) -> None:
+        """Keep what `request` was answered with."""
+        self._keep(_answer_key(request), lambda: self._codec.encode_answer(answer))
+
+    async def get(self, reward_id: str) -> RewardRecord:
+        """Return what is kept under `reward_id`.
+
+        Raises:
+            NotFound: UNKNOWN_REWARD where nothing is, or no longer.
+        """
+        named = _ID.fullmatch(reward_id)
+        if named is not None:
+            name, index = named[1], int(named[2])
+            shared, own = await self._read(_group_key(name), _result_key(name, index))
+            group = None if shared is None else self._codec.decode_group(shared)
+            result = None if own is None else self._codec.decode_result(own)
+            if group is not None and result is not None:
+                return RewardRecord(group, result)
+        raise NotFound(
+            Reason.UNKNOWN_REWARD,
+            "no reward is kept under this id; it may have been, and its time may be over",
+            metadata={"reward_id": reward_id[:64]},
+        )
+
+    async def answer(self, request: RequestName) -> Answer | None:
+        """Return what `request` was answered with; None where no complete answer is kept.
+
+        Raises:
+            InvalidInput: where another request was answered under that name.
+        """
+        (stored,) = await self._read(_answer_key(request))
+        record = None if stored is None else self._codec.decode_answer(stored)
+        if record is None:
+            return None
+        request.check(record.content)
+        keys = [_result_key(record.group, index) for index in range(record.results)]
+        results = []
+        for entry in await self._read(*keys):
+            result = None if entry is None else self._codec.decode_result(entry)
+            if result is None:
+                return None
+            results.append(result)
+        return Answer(tuple(results), record.summary)
+
+    async def close(self) -> None:
+        """Write what waits, and return."""
+        if self._writer is not None:
+            await asyncio.gather(self._writer, return_exceptions=True)
+
+    def _keep(self, key: CacheKey, encode: Callable[[], bytes]) -> None:
+        if len(self._waiting) >= self._most_waiting:
+            self._dropped(1)
+            return
+        self._waiting[key] = encode
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        """Write what waits, all that is there at once, until nothing does."""
+        while self._waiting:
+            entries = dict(self._waiting)
+            try:
+                await self._cache.put_many({key: encode() for key, encode in entries.items()})
+            except Exception:
+                # A store does not raise, so this is a defect; the answer has left already.
+                _log.exception("rewards could not be kept")
+                self._dropped(len(entries))
+            finally:
+                for key, encode in entries.items():
+                    if self._waiting.get(key) is encode:
+                        del self._waiting[key]
+
+    async def _read(self, *keys: CacheKey) -> list[bytes | None]:
+        """Return what is kept or waits to be, in the order of `keys`."""
+        waiting = {key: self._waiting[key]() for key in keys if key in self._waiting}
+        others = [key for key in keys if key not in waiting]
+        stored = await self._cache.get_many(others) if others else ()
+        found = {**waiting, **dict(zip(others, stored, strict=True))}
+        return [found[key] for key in keys]
+
+
+class GroupRecords:
+    """The results of one caller's group on their way into the store."""
+
+    def __init__(self, store: RewardStore, group: GroupRecord) -> None:
+        self._store = store
+        self._group = group
+        self._own = new_group()
+        self._kept: set[str] = set()
+        self._results: list[CandidateResult] = []
+
+    def add(self, result: CandidateResult, run: Run) -> CandidateResult:
+        """Keep `result`, found by `run`, and return it with its id.
+
+        All who are attached to a run by its name have one answer: a candidate's first complete
+        result is everybody's. What a deadline cut short is its caller's alone.
+        """
+        one_answer = _given(run) and _complete(result)
+        found = run.results.get(result.index) if one_answer else None
+        if found is None:
+            name = run.group if one_answer else self._own
+            found = replace(result, reward_id=f"{name}-{result.index}")
+            if name not in self._kept:
+                self._kept.add(name)
+                self._store.keep_group(name, self._group)
+            self._store.keep_result(name, found)
+            if one_answer:
+                run.results[found.index] = found
+        self._results.append(found)
+        return found
+
+    def end(self, summary: GroupSummary, run: Run) -> None:
+        """Keep the answer under the name that the caller gave it, where it is complete."""
+        if run.name is not None and _given(run) and all(map(_complete, self._results)):
+            answer = AnswerRecord(run.name.content, run.group, len(self._results), summary)
+            self._store.keep_answer(run.name, answer)
+
+
+def _given(run: Run) -> bool:
+    return run.name is not None and run.name.given
+
+
+def _complete(result: CandidateResult) -> bool:
+    return isinstance(result.outcome, Reward) and result.outcome.complete
+
+
+def _group_key(name: str) -> CacheKey:
+    return CacheKey(REWARDS, digest("reward group", {"name": name}))
+
+
+def _result_key(name: str, index: int) -> CacheKey:
+    return CacheKey(REWARDS, digest("reward result", {"name": name, "candidate": index}))
+
+
+def _answer_key(request: RequestName) -> CacheKey:
+    return CacheKey(REWARDS, digest("reward answer", {"request": request.key}))

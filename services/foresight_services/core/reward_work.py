@@ -1,0 +1,164 @@
+"""The work behind a request: its futures, simulated and scored, told one by one.
+
+The evaluation is opened first, so that a wrong metric costs no simulation. Each future is scored
+the moment it ends, and waits for no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from foresight_services.core.budget import Budget, divide
+from foresight_services.core.deadline import until
+from foresight_services.core.errors import Failure, InvalidInput, Violation, failure_from
+from foresight_services.core.future import (
+    EvaluationItem,
+    EvaluationSetup,
+    Future,
+    FutureId,
+    SimulationRequest,
+)
+from foresight_services.core.group import Group
+from foresight_services.core.idempotency import Run, Told, ended_early
+from foresight_services.core.policies import PolicyRegistry, PolicyUse
+from foresight_services.core.ports import Clock, EvaluationSession, Evaluator, Simulator
+from foresight_services.core.request import RewardRequest
+from foresight_services.core.result import ScoredFuture
+
+
+@dataclass(frozen=True, slots=True)
+class RewardWork:
+    """Simulates and scores the futures of one request."""
+
+    simulator: Simulator
+    """Who simulates."""
+    evaluator: Evaluator
+    """Who scores."""
+    policies: PolicyRegistry
+    """Knows the policy's versions."""
+    clock: Clock
+    """Measures the deadline."""
+    request: RewardRequest
+    """The request."""
+    stop: float | None
+    """When all of it ends; None where its callers keep their own deadlines."""
+    charge: Callable[[ScoredFuture], None]
+    """Told of every future that was paid for."""
+
+    async def __call__(self, run: Run) -> None:
+        """Tell `run` every future once, and at the end why there are no more."""
+        async with (
+            self.policies.using(self.request.policy) as policy,
+            self._session() as session,
+        ):
+            # Refuses, before anything is simulated, what the metrics cannot give the objective.
+            Group(self.request, session.metrics)
+            run.open(session.metrics)
+            policy.when_withdrawn(run.withdraw)
+            await self._simulate(policy, session, run)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[EvaluationSession]:
+        """Open the evaluation; its complaints are about the request's objective."""
+        request = self.request
+        setup = EvaluationSetup(
+            task=request.task,
+            prefix=request.prefix,
+            candidates=request.candidates,
+            metrics=request.objective.metrics,
+            horizon_messages=request.horizon_messages,
+            max_message_tokens=request.max_message_tokens,
+            budget=request.budget,
+            cache=request.cache,
+        )
+        async with AsyncExitStack() as stack:
+            try:
+                async with until(self.stop, self.clock):
+                    session = await stack.enter_async_context(
+                        self.evaluator.open(setup, deadline=self.stop)
+                    )
+            except InvalidInput as error:
+                raise _within(error, "metrics", "objective") from error
+            yield session
+
+    async def _simulate(self, policy: PolicyUse, session: EvaluationSession, run: Run) -> None:
+        request = self.request
+        simulation = SimulationRequest(
+            task=request.task,
+            prefix=request.prefix,
+            candidates=request.candidates,
+            futures=futures_of(request),
+            horizon_messages=request.horizon_messages,
+            seed=request.seed,
+            policy=policy.ref,
+            max_message_tokens=request.max_message_tokens,
+            system_prompt_samples=request.system_prompt_samples,
+            proactive_samples=request.proactive_samples,
+            published=policy.published,
+            budget=_simulators_share(request, session),
+            personas=request.personas,
+            cache=request.cache,
+        )
+        ended: Exception = ended_early()
+        async with asyncio.TaskGroup() as scoring:
+            try:
+                simulated = self.simulator.simulate(simulation, deadline=self.stop)
+                async with aclosing(simulated) as futures:
+                    async for future in futures:
+                        scoring.create_task(self._score(session, future, run.tell))
+            except InvalidInput as error:
+                ended = _within(error, "personas", "simulation")
+            except Exception as error:
+                ended = error
+        raise ended
+
+    async def _score(
+        self, session: EvaluationSession, future: Future, tell: Callable[[Told], None]
+    ) -> None:
+        """Score one future and tell it; a failure is this future's own."""
+        scored = await self._scored(session, future)
+        self.charge(scored)
+        tell(scored)
+
+    async def _scored(self, session: EvaluationSession, future: Future) -> ScoredFuture:
+        simulated = future.outcome
+        if isinstance(simulated, Failure):
+            return ScoredFuture.failed(future, simulated)
+        try:
+            scores = await session.score(
+                EvaluationItem(future.id, simulated.goal, simulated.messages)
+            )
+        except Exception as error:
+            return ScoredFuture.failed(future, failure_from(error))
+        return ScoredFuture.of(future, simulated, scores)
+
+
+def futures_of(request: RewardRequest) -> tuple[FutureId, ...]:
+    """Return the futures that `request` asks for, in the order of asking."""
+    return tuple(
+        FutureId(candidate, sample)
+        for sample in range(request.samples_max)
+        for candidate in range(len(request.candidates))
+    )
+
+
+def _within(error: InvalidInput, name: str, parent: str) -> InvalidInput:
+    """Return `error` with its fields called `name` where they are in the request."""
+    if not any(violation.field.startswith(name) for violation in error.violations):
+        return error
+    return InvalidInput(
+        tuple(
+            Violation(f"{parent}.{v.field}" if v.field.startswith(name) else v.field, v.description)
+            for v in error.violations
+        )
+    )
+
+
+def _simulators_share(request: RewardRequest, session: EvaluationSession) -> Budget:
+    """Return what the evaluator, which divides by the same rule, leaves of the budget."""
+    judge_calls = sum(metric.judge_calls for metric in session.metrics)
+    turns = request.horizon_messages
+    return divide(request.budget, turns=turns, judge_calls=judge_calls).simulator

@@ -1,0 +1,185 @@
+"""Kept rewards as bytes: messages of the contract, so that any version can read them."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, TypeVar, cast
+
+from google.protobuf.message import DecodeError, Message
+
+from foresight.v1 import reward_service_pb2 as pb
+from foresight_services.core.cache_use import CacheUse, Origin, Origins
+from foresight_services.core.errors import Failure
+from foresight_services.core.estimator import Estimate
+from foresight_services.core.future import FutureId, SimulatedFuture
+from foresight_services.core.interval import Interval, Method
+from foresight_services.core.objective import Range
+from foresight_services.core.result import (
+    CandidateResult,
+    FutureResult,
+    GroupSummary,
+    MetricSummary,
+    Reward,
+    ScoredFuture,
+)
+from foresight_services.core.reward_store import AnswerRecord, GroupRecord
+from foresight_services.reward.codec import (
+    ORIGINS,
+    decode_query,
+    encode_group,
+    encode_result,
+    encode_summary,
+)
+from foresight_services.rpc import codec
+from foresight_services.rpc.status import decode_failure
+
+M = TypeVar("M", bound=Message)
+
+_ANSWER: Final = struct.Struct(">32s16sI")
+"""Digest of the request, name of the group, number of results; the summary follows."""
+
+
+class ProtoRecordCodec:
+    """Implements the port `RecordCodec`.
+
+    A group is a GetRewardResponse without result, a result a CandidateResult, and an answer
+    a ComputeRewardsResponse without results behind a head of fixed length.
+    """
+
+    def encode_group(self, group: GroupRecord) -> bytes:
+        """Return the group as it is kept."""
+        return encode_group(group).SerializeToString(deterministic=True)
+
+    def decode_group(self, stored: bytes) -> GroupRecord | None:
+        """Return the group; None where the bytes are none."""
+        message = _parse(pb.GetRewardResponse(), stored)
+        if message is None or not message.HasField("request"):
+            return None
+        summary = GroupSummary(
+            message.profile,
+            message.profile_version,
+            tuple(map(codec.decode_info, message.metrics)),
+            _range(message),
+            codec.decode_usage(pb.ComputeRewardsResponse().usage),
+        )
+        return GroupRecord(decode_query(message.request), summary)
+
+    def encode_result(self, result: CandidateResult) -> bytes:
+        """Return the result as it is kept, texts included."""
+        return encode_result(result, include_futures=True).SerializeToString(deterministic=True)
+
+    def decode_result(self, stored: bytes) -> CandidateResult | None:
+        """Return the result; None where the bytes are none."""
+        message = _parse(pb.CandidateResult(), stored)
+        if message is None or message.WhichOneof("outcome") is None:
+            return None
+        return decode_result(message)
+
+    def encode_answer(self, answer: AnswerRecord) -> bytes:
+        """Return the answer as it is kept."""
+        head = _ANSWER.pack(answer.content, bytes.fromhex(answer.group), answer.results)
+        return head + encode_summary("", answer.summary).SerializeToString(deterministic=True)
+
+    def decode_answer(self, stored: bytes) -> AnswerRecord | None:
+        """Return the answer; None where the bytes are none."""
+        if len(stored) < _ANSWER.size:
+            return None
+        content, group, results = _ANSWER.unpack_from(stored)
+        message = _parse(pb.ComputeRewardsResponse(), stored[_ANSWER.size :])
+        if message is None or not message.profile:
+            return None
+        summary = GroupSummary(
+            message.profile,
+            message.profile_version,
+            tuple(map(codec.decode_info, message.metrics)),
+            _range(message),
+            codec.decode_usage(message.usage),
+            CacheUse(_origins(message.cache.futures), _origins(message.cache.scores)),
+        )
+        return AnswerRecord(content, group.hex(), results, summary)
+
+
+def decode_result(message: pb.CandidateResult) -> CandidateResult:
+    """Return a candidate's result that was sent with its texts."""
+    outcome: Reward | Failure
+    if message.WhichOneof("outcome") == "error":
+        failure = decode_failure(message.error)
+        metadata = dict(failure.metadata)
+        reward_id = metadata.pop("reward_id", "")
+        outcome = Failure(
+            failure.family, failure.reason, failure.message, metadata, failure.violations
+        )
+    else:
+        outcome, reward_id = _reward(message), message.reward.reward_id
+    return CandidateResult(
+        index=message.candidate_index,
+        outcome=outcome,
+        n_ok=message.n_ok,
+        n_requested=message.n_requested,
+        metrics=tuple(
+            MetricSummary(m.name, m.mean if m.HasField("mean") else None, m.n_ok, m.n_failed)
+            for m in message.metrics
+        ),
+        futures=tuple(_future(message.candidate_index, future) for future in message.futures),
+        usage=codec.decode_usage(message.usage),
+        reward_id=reward_id,
+    )
+
+
+def _reward(message: pb.CandidateResult) -> Reward:
+    reward = message.reward
+    interval = None
+    if reward.HasField("interval"):
+        told = reward.interval
+        interval = Interval(told.low, told.high, told.level, cast(Method, told.method))
+    stderr = reward.stderr if reward.HasField("stderr") else None
+    estimate = Estimate(reward.value, stderr, interval, message.n_ok)
+    return Reward(estimate, reward.status == pb.REWARD_STATUS_COMPLETE)
+
+
+def _future(candidate: int, message: pb.FutureResult) -> FutureResult:
+    objective: float | Failure = message.objective
+    if message.WhichOneof("outcome") == "error":
+        objective = decode_failure(message.error)
+    simulated = None
+    if message.termination:
+        simulated = SimulatedFuture(
+            goal=message.goal,
+            messages=codec.decode_messages(message.messages),
+            termination=codec.decode_termination(message.termination),
+            policy=codec.decode_policy(message.policy),
+            persona=message.persona,
+        )
+    scores = tuple(map(codec.decode_score, message.scores))
+    unscored = isinstance(objective, Failure) and not scores
+    origin = next((ours for ours, theirs in ORIGINS.items() if theirs == message.origin), None)
+    scored = ScoredFuture(
+        id=FutureId(candidate, message.sample_index),
+        simulated=simulated,
+        scores=scores,
+        error=objective if unscored and isinstance(objective, Failure) else None,
+        usage=codec.decode_usage(message.usage),
+        abandoned=origin is None,
+        artifacts=tuple(map(codec.decode_artifact, message.artifacts)),
+        origin=origin or Origin.COMPUTED,
+        cost=codec.decode_usage(message.cost) if message.HasField("cost") else None,
+    )
+    return FutureResult(scored, objective)
+
+
+def _parse(message: M, stored: bytes) -> M | None:
+    try:
+        message.ParseFromString(stored)
+    except DecodeError:
+        return None
+    return message
+
+
+def _range(message: pb.GetRewardResponse | pb.ComputeRewardsResponse) -> Range | None:
+    if not message.HasField("objective_range"):
+        return None
+    return codec.decode_range(message.objective_range)
+
+
+def _origins(counts: pb.OriginCounts) -> Origins:
+    return Origins(counts.computed, counts.found, counts.shared)
