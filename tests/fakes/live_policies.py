@@ -15,7 +15,7 @@ from foresight_services.core.errors import NotFound, Reason
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import ChatModel, ResolvedPolicy
-from foresight_services.core.published import SourceKind
+from foresight_services.core.published import PublishedPolicy, SourceKind
 from foresight_services.core.simulation import Simulation
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.models.lora_server import LoraServer, LoraServerSettings
@@ -106,7 +106,7 @@ async def live_policies(base_url: str = NOWHERE) -> AsyncIterator[Live]:
     model = OpenAIModel(settings, clock=clock)
     lora = LoraServer(LoraServerSettings("policy", base_url), clock=clock)
 
-    def decorate(backend: ChatModel, place: str) -> ChatModel:
+    def decorate(backend: ChatModel, place: str, policy: PublishedPolicy) -> ChatModel:
         return backend
 
     trl = TrlServerSettings("policy", base_url)

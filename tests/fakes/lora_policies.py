@@ -39,7 +39,7 @@ class Policies:
             clock=self.clock,
         )
         opener = ServerAdapterOpener(
-            self.model, self.lora, place=vllm.base_url, decorate=lambda model, place: model
+            self.model, self.lora, place=vllm.base_url, decorate=lambda model, place, policy: model
         )
         openers = {"policy": {SourceKind.LORA_ADAPTER_PATH: opener}}
         self.models = SharedPublishedModels(openers, default="policy", max_idle=max_idle)

@@ -44,7 +44,7 @@ def at(
     return PublishedPolicy(PolicyRef(name, number), PolicySource(kind, location), number)
 
 
-def undecorated(model: ChatModel, place: str) -> ChatModel:
+def undecorated(model: ChatModel, place: str, policy: PublishedPolicy) -> ChatModel:
     return model
 
 
@@ -161,7 +161,7 @@ async def test_a_name_that_is_not_configured_is_played_as_the_default_is(
 async def test_an_endpoint_is_asked_as_the_configured_policy_is() -> None:
     places = []
 
-    def decorate(model: ChatModel, place: str) -> ChatModel:
+    def decorate(model: ChatModel, place: str, policy: PublishedPolicy) -> ChatModel:
         places.append(place)
         return model
 

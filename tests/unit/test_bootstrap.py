@@ -68,7 +68,7 @@ async def test_published_sources_follow_the_backend() -> None:
             backends.openers(
                 name,
                 config.models[name],
-                decorate=lambda model, place: model,
+                decorate=lambda model, place, policy: model,
                 load_timeout_seconds=1.0,
             )
         )

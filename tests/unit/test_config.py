@@ -81,7 +81,7 @@ REFUSED = {
     ),
     "section like none": (
         "xyz: {}",
-        {"xyz": "unknown key (known: cache, evaluator, models, prices, prompts, roles,"},
+        {"xyz": "unknown key (known: cache, evaluator, models, prices, prompts, recording,"},
     ),
     "key of a service": (
         'services: {reward: {listen: "127.0.0.1:1", metrics: null, listens: 1}}',

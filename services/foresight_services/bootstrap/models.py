@@ -1,8 +1,8 @@
 """The models of a process: each built once from the configuration, with all its decorators.
 
-From the outside in: role prompt (renders and parses), meter, retries, hedging, budget, breaker,
-limits, backend. Breaker, limits and the retries' budget belong to a place, the server or engine
-that is asked: every role and every version of a policy at one place shares them.
+From the outside in: role prompt (renders and parses), meter, recording, retries, hedging, budget,
+breaker, limits, backend. Breaker, limits and the retries' budget belong to a place, the server or
+engine that is asked: every role and every version of a policy at one place shares them.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 
 from foresight_services.bootstrap.backends import Backend, Backends
+from foresight_services.bootstrap.prompts import prompt_files
+from foresight_services.bootstrap.recording import OfflineModel, offline_openers
 from foresight_services.config import BuiltinModelConfig, Config
 from foresight_services.config.models import ServedModelConfig
-from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.ports import ChatModel, Clock, Extractor, ModelRole, Telemetry
-from foresight_services.core.suggest import one_of
+from foresight_services.core.published import PublishedPolicy
 from foresight_services.core.task import PolicyRef
 from foresight_services.core.transcript import STYLES
 from foresight_services.metrics.extraction import NoExtractor, PromptedExtractor
 from foresight_services.metrics.judging.judge import Judge
 from foresight_services.metrics.judging.prompted import (
-    JUDGE_PROMPTS,
     PromptedJudge,
     PromptedJudgeSettings,
     load_judge_prompts,
@@ -40,16 +40,15 @@ from foresight_services.models.limits import LimitedModel, LimitSettings
 from foresight_services.models.metered import MeteredModel
 from foresight_services.models.pricing import Price, load_prices
 from foresight_services.models.published import Openers, SharedPublishedModels
+from foresight_services.models.recording import Recording
 from foresight_services.models.retrying import RetryBudget, RetryingModel, RetrySettings
 from foresight_services.simulator.prompting.personas import PersonaBook
 from foresight_services.simulator.prompting.policy import (
-    POLICY_PROMPTS,
     PromptedPolicy,
     PromptedPolicySettings,
     load_policy_prompts,
 )
 from foresight_services.simulator.prompting.user import (
-    USER_PROMPTS,
     PromptedUser,
     PromptedUserSettings,
     load_user_prompts,
@@ -61,9 +60,16 @@ class Models:
     """Everything of a process that can be spoken with. Close it with `aclose`."""
 
     def __init__(
-        self, config: Config, worlds: Mapping[str, World], clock: Clock, telemetry: Telemetry
+        self,
+        config: Config,
+        worlds: Mapping[str, World],
+        clock: Clock,
+        telemetry: Telemetry,
+        recording: Recording | None = None,
     ) -> None:
         """Prepare the models of `config`; backends connect when they are first asked.
+
+        Calls are recorded to, or replayed from, `recording`, which stays the caller's to close.
 
         Raises:
             InvalidInput: where a prompt's file or a key's variable cannot be used.
@@ -73,10 +79,11 @@ class Models:
         self._config = config
         self._clock = clock
         self._telemetry = telemetry
+        self._recording = recording
         self._backends = Backends(clock)
         self._gates: dict[str, tuple[Gate, Gate]] = {}
         self._retries: dict[str, RetryBudget] = {}
-        self._prompts = _prompt_files(config)
+        self._prompts = prompt_files(config)
         prices = {name: Price(p.input, p.output, p.cached) for name, p in config.prices.items()}
         self._prices = load_prices().overridden(prices)
         self._published: SharedPublishedModels | None = None
@@ -144,15 +151,7 @@ class Models:
     def published(self) -> SharedPublishedModels:
         """Return what opens published versions of policies."""
         simulator = self._config.simulator
-        openers: dict[str, Openers] = {
-            name: self._backends.openers(
-                name,
-                model,
-                decorate=partial(self._policy, name),
-                load_timeout_seconds=simulator.lora_load_timeout_seconds,
-            )
-            for name, model in self._config.models.items()
-        }
+        openers = {name: self._openers(name) for name in self._config.models}
         self._published = SharedPublishedModels(
             openers, default=PolicyRef().name, max_idle=simulator.max_idle_policies
         )
@@ -168,10 +167,28 @@ class Models:
             await self._published.aclose()
         await self._backends.aclose()
 
-    def _policy(self, name: str, backend: ChatModel, place: str) -> ChatModel:
+    def _openers(self, name: str) -> Openers:
+        settings, decorate = self._config.models[name], partial(self._policy, name)
+        if self._offline and isinstance(settings, ServedModelConfig):
+            return offline_openers(decorate)
+        return self._backends.openers(
+            name,
+            settings,
+            decorate=decorate,
+            load_timeout_seconds=self._config.simulator.lora_load_timeout_seconds,
+        )
+
+    @property
+    def _offline(self) -> bool:
+        return self._recording is not None and self._recording.offline
+
+    def _policy(
+        self, name: str, backend: ChatModel, place: str, published: PublishedPolicy | None = None
+    ) -> ChatModel:
         """Return `backend` at `place`, prompted and guarded as the policy called `name`."""
         settings = self._config.models[name]
-        model = self._dressed(name, Backend(backend, place))
+        ref = PolicyRef(name) if published is None else published.ref
+        model = self._dressed(name, Backend(backend, place), ref)
         if isinstance(settings, BuiltinModelConfig):
             return model
         return PromptedPolicy(
@@ -185,13 +202,25 @@ class Models:
         if isinstance(settings, BuiltinModelConfig):
             rules = BuiltinModel(self.worlds, skill=settings.skill if role == "policy" else "")
             return Backend(rules, name, rules)
+        if self._offline:
+            return Backend(OfflineModel(), name)
         return self._backends.get(name, settings)
 
-    def _dressed(self, name: str, backend: Backend) -> ChatModel:
+    def _dressed(self, name: str, backend: Backend, policy: PolicyRef | None = None) -> ChatModel:
         """Return `backend` with everything between it and its role's prompt."""
-        settings = self._config.models[name]
         price = self._price(name)
+        model = backend.model if self._offline else self._guarded(name, backend, price)
+        if self._recording is not None:
+            ref = policy or PolicyRef(name)
+            model = self._recording.around(model, name=ref.name, version=ref.version, price=price)
+        return MeteredModel(model, clock=self._clock, telemetry=self._telemetry, price=price)
+
+    def _guarded(self, name: str, backend: Backend, price: Price | None) -> ChatModel:
+        """Return `backend` with what meets its faults and keeps to limits and budgets."""
+        settings = self._config.models[name]
         model = backend.model
+        if self._recording is not None:
+            model = self._recording.backend(model)
         if isinstance(settings, ServedModelConfig):
             breaker, limits = self._gates_of(name, settings, backend)
             model = GatedModel(GatedModel(model, limits), breaker)
@@ -217,7 +246,7 @@ class Models:
             )
         else:
             model = BudgetedModel(model, price=price)
-        return MeteredModel(model, clock=self._clock, telemetry=self._telemetry, price=price)
+        return model
 
     def _retry_budget(self, place: str, settings: RetrySettings) -> RetryBudget:
         """Return the retries that the place can be asked for, by the settings that came first."""
@@ -264,24 +293,3 @@ class Models:
         if settings.price is not None:
             return Price(settings.price.input, settings.price.output, settings.price.cached)
         return self._prices.find(settings.model) if settings.backend == "litellm" else None
-
-
-def _prompt_files(config: Config) -> Mapping[ModelRole, Mapping[str, Path]]:
-    """Return the files that replace prompts, by the role whose prompts they are."""
-    parts: dict[ModelRole, set[str]] = {
-        "user": {spec.name for spec in USER_PROMPTS},
-        "policy": {spec.name for spec in POLICY_PROMPTS},
-        "judge": {spec.name for spec in JUDGE_PROMPTS},
-    }
-    known = set().union(*parts.values())
-    unknown = [
-        Violation(f"prompts.{name}", one_of(name, known))
-        for name in config.prompts
-        if name not in known
-    ]
-    if unknown:
-        raise InvalidInput(tuple(unknown))
-    return {
-        role: {name: Path(path) for name, path in config.prompts.items() if name in names}
-        for role, names in parts.items()
-    }

@@ -24,6 +24,7 @@ from foresight_services.bootstrap.caching import cached
 from foresight_services.bootstrap.evaluator import build_evaluator
 from foresight_services.bootstrap.identity import SimulatorIdentity
 from foresight_services.bootstrap.models import Models
+from foresight_services.bootstrap.recording import build_recording
 from foresight_services.config import BuiltinModelConfig, Config, ServiceConfig
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.policies import PolicyRegistry
@@ -34,6 +35,7 @@ from foresight_services.core.reward_store import RewardStore
 from foresight_services.core.simulation import Simulation
 from foresight_services.evaluator.remote import RemoteEvaluator
 from foresight_services.evaluator.servicer import EvaluatorServicer
+from foresight_services.models.recording import Recording
 from foresight_services.reward.policy_servicer import PolicyServicer
 from foresight_services.reward.servicer import RewardServicer
 from foresight_services.rpc.channel import Peer, open_peer, read_tls
@@ -114,8 +116,13 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
             for peer in peers:
                 stack.push_async_callback(peer.channel.close)
         # The reward service knows no model, and need not have what the others' models need.
-        models = None if what == "reward" else build_models(config, clock, telemetry)
-        if models is not None:
+        models = None
+        if what != "reward":
+            recording = await build_recording(config, what, clock)
+            if recording is not None:
+                # Closed after the models, whose calls end in it.
+                stack.push_async_callback(recording.aclose)
+            models = build_models(config, clock, telemetry, recording)
             stack.push_async_callback(models.aclose)
         registrations = await _registrations(config, what, peers, models, clock, telemetry, stack)
         server = Server(
@@ -166,26 +173,23 @@ async def _registrations(
         served.append(_register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer))
     if simulator is not None and evaluator is not None:
         policies = build_policies()
-        remembering = await stack.enter_async_context(
-            cached(
-                config,
-                simulator,
-                evaluator,
-                clock=clock,
-                telemetry=telemetry,
-                observer=telemetry.cache,
-                dropped=telemetry.rewards_dropped,
+        kept = None
+        # An answer from a cache would be missing in a recording, and in a replay prove nothing.
+        if config.recording is None:
+            remembering = await stack.enter_async_context(
+                cached(
+                    config,
+                    simulator,
+                    evaluator,
+                    clock=clock,
+                    telemetry=telemetry,
+                    observer=telemetry.cache,
+                    dropped=telemetry.rewards_dropped,
+                )
             )
-        )
-        rewards = build_rewards(
-            config,
-            remembering.simulator,
-            remembering.evaluator,
-            clock,
-            telemetry,
-            policies,
-            remembering.rewards,
-        )
+            simulator, evaluator = remembering.simulator, remembering.evaluator
+            kept = remembering.rewards
+        rewards = build_rewards(config, simulator, evaluator, clock, telemetry, policies, kept)
         served.append(_register("RewardService", reward_pb_grpc, RewardServicer(rewards, clock)))
         served.append(_register("PolicyService", policy_pb_grpc, PolicyServicer(policies)))
     return tuple(served)
@@ -224,9 +228,11 @@ def build_rewards(
     )
 
 
-def build_models(config: Config, clock: Clock, telemetry: Telemetry) -> Models:
+def build_models(
+    config: Config, clock: Clock, telemetry: Telemetry, recording: Recording | None = None
+) -> Models:
     """Return the models of this process, not yet connected to anything."""
-    return Models(config, _worlds(config), clock, telemetry)
+    return Models(config, _worlds(config), clock, telemetry, recording)
 
 
 def build_simulator(

@@ -9,6 +9,7 @@ are in the variables that the models' sections name.
 
 from foresight_services.config.load import ENVIRONMENT, load_config, parse_config
 from foresight_services.config.models import BuiltinModelConfig, ModelConfig
+from foresight_services.config.recording import RecordingConfig
 from foresight_services.config.root import (
     Config,
     RolesConfig,
@@ -25,6 +26,7 @@ __all__ = [
     "BuiltinModelConfig",
     "Config",
     "ModelConfig",
+    "RecordingConfig",
     "RolesConfig",
     "ServiceConfig",
     "ServicesConfig",

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from foresight_services.config.cache import CacheConfig
 from foresight_services.config.evaluator import EvaluatorConfig, TranscriptName
 from foresight_services.config.models import BuiltinModelConfig, ModelConfig, PriceConfig
+from foresight_services.config.recording import RecordingConfig
 from foresight_services.config.section import Section
 from foresight_services.worlds.world import TERMINATION_SIGNAL
 
@@ -157,5 +158,7 @@ class Config(Section):
     """Where futures and scores are remembered. Default: in the reward service's memory."""
     services: ServicesConfig = ServicesConfig()
     """Addresses, TLS and time limits."""
+    recording: RecordingConfig | None = None
+    """A file that model calls are recorded to or replayed from. Default: none."""
     token: SecretStr | None = Field(default=None, exclude=True)
     """Secret that calls must carry; from the environment only."""

@@ -27,8 +27,9 @@ class AdapterEngine(Protocol):
         ...
 
 
-Decorate = Callable[[ChatModel, str], ChatModel]
-"""Puts the policy's decorators around a backend at a place, which shares its limits by place."""
+Decorate = Callable[[ChatModel, str, PublishedPolicy], ChatModel]
+"""Puts the policy's decorators around a backend at a place, which shares its limits by place, for
+one version."""
 
 
 class EndpointOpener:
@@ -63,7 +64,7 @@ class EndpointOpener:
         model = OpenAIModel(
             replace(self._settings, base_url=url, api_key=self._key_for(url)), clock=self._clock
         )
-        return OpenedModel(self._decorate(model, url), model.aclose)
+        return OpenedModel(self._decorate(model, url, policy), model.aclose)
 
     def _key_for(self, url: str) -> str | None:
         parts = urlsplit(url)
@@ -94,7 +95,9 @@ class ServerAdapterOpener:
             # Calls load it themselves, with the retries that the configuration gives them.
             _log.warning("loading the adapter %s is left to its calls: %s", name, fault.message)
         backend = LoraModel(self._model.with_model(name), self._server, name, path)
-        return OpenedModel(self._decorate(backend, self._place), lambda: self._server.unload(name))
+        return OpenedModel(
+            self._decorate(backend, self._place, policy), lambda: self._server.unload(name)
+        )
 
 
 class EngineAdapterOpener:
@@ -111,7 +114,7 @@ class EngineAdapterOpener:
         model = await self._engine.with_adapter(
             adapter_name(policy), policy.ref.version, policy.source.location
         )
-        return OpenedModel(self._decorate(model, self._place), _nothing)
+        return OpenedModel(self._decorate(model, self._place, policy), _nothing)
 
 
 class TrlOpener:
@@ -127,7 +130,7 @@ class TrlOpener:
         """Return the model at the version's address."""
         url = policy.source.location
         model = TrlServerModel(replace(self._settings, base_url=url), clock=self._clock)
-        return OpenedModel(self._decorate(model, url), model.aclose)
+        return OpenedModel(self._decorate(model, url, policy), model.aclose)
 
 
 async def _nothing() -> None:
