@@ -24,6 +24,7 @@ from foresight_services.metrics.extraction import NoExtractor, PromptedExtractor
 from foresight_services.metrics.judging.judge import Judge
 from foresight_services.metrics.judging.prompted import (
     JUDGE_PROMPTS,
+    QUESTIONS,
     PromptedJudge,
     PromptedJudgeSettings,
     load_judge_prompts,
@@ -273,6 +274,11 @@ def _prompt_files(config: Config) -> Mapping[ModelRole, Mapping[str, Path]]:
         Violation(f"prompts.{name}", one_of(name, known))
         for name in config.prompts
         if name not in known
+    ]
+    unknown += [
+        Violation(f"evaluator.transcripts.{name}", one_of(name, QUESTIONS))
+        for name in config.evaluator.transcripts
+        if name not in QUESTIONS
     ]
     if unknown:
         raise InvalidInput(tuple(unknown))

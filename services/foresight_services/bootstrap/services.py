@@ -22,6 +22,8 @@ from foresight.v1 import reward_service_pb2_grpc as reward_pb_grpc
 from foresight.v1 import simulator_service_pb2_grpc as simulator_pb_grpc
 from foresight_services.bootstrap.evaluator import build_evaluator
 from foresight_services.bootstrap.models import Models
+from foresight_services.bootstrap.remotes import remote_access
+from foresight_services.bootstrap.tools import Workshop
 from foresight_services.config import BuiltinModelConfig, Config, ServiceConfig
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.policies import PolicyRegistry
@@ -84,6 +86,7 @@ def check(config: Config) -> None:
     models.user(models.personas())
     models.policies()
     build_evaluator(config, MonotonicClock(), models)
+    remote_access(config)
     load_presets(Path(config.tasks_path) if config.tasks_path else None)
     if config.services.tls is not None:
         read_tls(config.services.tls)
@@ -114,7 +117,19 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
         models = None if what == "reward" else build_models(config, clock, telemetry)
         if models is not None:
             stack.push_async_callback(models.aclose)
-        registrations = tuple(_registrations(config, what, peers, models, clock, telemetry))
+        remotes: dict[str, Evaluator] = {}
+        workshop = None
+        if what in ("all", "evaluator"):
+            workshop = Workshop(config, clock)
+            stack.push_async_callback(workshop.aclose)
+            for access in remote_access(config):
+                # Not waited for: while it is down, its metrics fail and no others.
+                peer = access.open()
+                stack.push_async_callback(peer.channel.close)
+                remotes[access.name] = RemoteEvaluator(peer, clock)
+        registrations = tuple(
+            _registrations(config, what, peers, models, workshop, remotes, clock, telemetry)
+        )
         server = Server(
             registrations, config=config, clock=clock, observe=telemetry.request_finished
         )
@@ -142,6 +157,8 @@ def _registrations(
     what: ServiceName,
     peers: tuple[Peer, ...],
     models: Models | None,
+    workshop: Workshop | None,
+    remotes: Mapping[str, Evaluator],
     clock: Clock,
     telemetry: Telemetry,
 ) -> Iterator[Registration]:
@@ -155,7 +172,7 @@ def _registrations(
         simulator_servicer = SimulatorServicer(simulator, clock)
         yield _register("SimulatorService", simulator_pb_grpc, simulator_servicer)
     if models is not None and what in ("all", "evaluator"):
-        evaluator = build_evaluator(config, clock, models)
+        evaluator = build_evaluator(config, clock, models, workshop=workshop, remotes=remotes)
         evaluator_servicer = EvaluatorServicer(evaluator, clock)
         yield _register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer)
     if simulator is not None and evaluator is not None:

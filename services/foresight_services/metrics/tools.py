@@ -48,6 +48,14 @@ class RewardModel(Protocol):
         ...
 
 
+class TextMatcher(Protocol):
+    """An encoder that tells how much of one text is found in another (BERTScore)."""
+
+    async def match(self, text: str, reference: str) -> tuple[float, float]:
+        """Return precision and recall of `text`, each from -1 to 1."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What an evaluator has."""
@@ -60,3 +68,5 @@ class Tools:
     """Where code is run; None where nothing is configured to."""
     reward_models: Mapping[str, RewardModel] = field(default_factory=lambda: MappingProxyType({}))
     """Reward models by name."""
+    bertscore: TextMatcher | None = None
+    """The encoder of `bertscore`; None where none is configured."""
