@@ -104,7 +104,7 @@ class Catalog:
                 name=spec.title,
                 metric=spec.name,
                 version=definition.version,
-                unit=definition.unit,
+                unit=metric.info.unit or definition.unit,
                 direction=definition.direction,
             )
             wanted = wanted_by(spec, setup.task)
