@@ -229,5 +229,5 @@ async def test_a_metric_may_tell_another_unit_than_its_usual_one() -> None:
         MetricSpec("token_amount", parameters={"tokenizer": "words"}),
         MetricSpec("token_amount", label="t", parameters={"tokenizer": "words", "unit": "token"}),
     )
-    usual, own = await CATALOG.build(evaluation_setup(metrics=specs))
+    usual, own = await THREE.build(evaluation_setup(metrics=specs))
     assert (usual.info.unit, own.info.unit) == ("thousand tokens", "tokens")
