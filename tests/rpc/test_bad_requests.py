@@ -329,7 +329,7 @@ CASES = [
     ),
     Case(
         "metric that needs a reference",
-        game(objective=objective(metric("bleu"), metric("exact_match"))),
+        game(objective=objective(metric("bleu"))),
         {"task.reference": "is empty; the metric 'bleu' needs it"},
     ),
     Case(
@@ -364,7 +364,7 @@ CASES = [
                 metric("success", clamp=metric_pb2.Clamp(min=1.0, max=0.0)), profile="custom"
             )
         ),
-        {"objective.metrics[0].clamp": ""},
+        {"objective.metrics[0].clamp.min": "max"},
     ),
     Case(
         "penalty that rewards",
