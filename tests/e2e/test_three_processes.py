@@ -68,7 +68,10 @@ def without_times(rewards: foresight.Rewards) -> str:
             return [strip(item) for item in value]
         if isinstance(value, float):
             return value.hex()
-        return dict(value) if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            # A map has no order on the wire.
+            return [(key, strip(value[key])) for key in sorted(value)]
+        return value
 
     return repr(strip(rewards))
 
