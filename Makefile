@@ -103,7 +103,7 @@ LOCK_VLLM = $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK))
 .PHONY: lock
 lock: ## Resolve requirements/*.lock anew (needs uv)
 	$(LOCK) pyproject.toml --extra services requirements/build.in -o requirements/services.lock
-	$(LOCK) pyproject.toml --extra services requirements/build.in requirements/dev.in \
+	$(LOCK) pyproject.toml --extra services --extra metrics --extra redis requirements/build.in requirements/dev.in \
 		-c requirements/services.lock -o requirements/dev.lock
 	$(LOCK) requirements/proto.in -o requirements/proto.lock
 	$(LOCK_VLLM) pyproject.toml --extra services requirements/build.in requirements/vllm.in \

@@ -17,6 +17,7 @@ import pytest
 from foresight import AsyncClient, CandidateEvent, CandidateReward, FutureEvent
 from foresight.v1 import evaluator_service_pb2 as pb
 from foresight.v1 import evaluator_service_pb2_grpc as pb_grpc
+from foresight.v1 import metric_pb2
 from foresight_services.core.errors import InvalidInput
 from foresight_services.core.routing import Remote, RoutedEvaluator
 from foresight_services.evaluator.remote import RemoteEvaluator
@@ -208,7 +209,7 @@ async def test_the_example_keeps_to_the_contract(other: Manners) -> None:
 
 
 SETUP = pb.EvaluateRequest(
-    setup=pb.EvaluationSetup(candidates=["Hi."], metrics=[{"name": "politeness"}])
+    setup=pb.EvaluationSetup(candidates=["Hi."], metrics=[metric_pb2.MetricSpec(name="politeness")])
 )
 
 

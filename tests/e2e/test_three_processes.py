@@ -70,8 +70,10 @@ def without_times(rewards: foresight.Rewards) -> str:
             return [strip(item) for item in value]
         if isinstance(value, float):
             return value.hex()
-        # Maps of protobuf have an order of their own in every process.
-        return sorted(value.items()) if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            # A map has no order on the wire.
+            return [(key, strip(value[key])) for key in sorted(value)]
+        return value
 
     return repr(strip(rewards))
 

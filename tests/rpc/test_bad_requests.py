@@ -15,7 +15,7 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from foresight.v1 import conversation_pb2
+from foresight.v1 import conversation_pb2, metric_pb2
 from foresight.v1 import reward_service_pb2 as pb
 from foresight.v1 import reward_service_pb2_grpc as pb_grpc
 from tests.fakes.requests import GAME, game, message, metric, simulation
@@ -300,8 +300,13 @@ CASES = [
     ),
     Case(
         "parameter that is not a number",
-        game(objective=objective(metric("token_amount", parameters={"scope": math.nan}))),
-        {"objective.metrics[0].parameters.scope": "must be one of ('assistant', 'future', 'all')"},
+        game(objective=objective(metric("success", parameters={"votes": math.nan}))),
+        {"objective.metrics[0].parameters.votes": "must be a whole number"},
+    ),
+    Case(
+        "parameter beyond its limits",
+        game(objective=objective(metric("success", parameters={"votes": 17}))),
+        {"objective.metrics[0].parameters.votes": "is 17; must be at least 1 and at most 16"},
     ),
     Case(
         "parameters that are lists, objects and null",
@@ -314,8 +319,62 @@ CASES = [
         ),
         {
             "objective.metrics[0].parameters.scope": "must be one of",
-            "objective.metrics[0].parameters.tokenizer": "must be one of ('words',)",
+            "objective.metrics[0].parameters.tokenizer": "must be a text",
         },
+    ),
+    Case(
+        "tokenizer that is not known",
+        game(objective=objective(metric("token_amount", parameters={"tokenizer": "words2"}))),
+        {"objective.metrics[0].parameters.tokenizer": "did you mean 'words'?"},
+    ),
+    Case(
+        "metric that needs a reference",
+        game(objective=objective(metric("bleu"))),
+        {"task.reference": "is empty; the metric 'bleu' needs it"},
+    ),
+    Case(
+        "question that rules cannot judge",
+        game(objective=objective(metric("interactivity"))),
+        {"objective.metrics[0].name": "needs a judge that is a language model"},
+    ),
+    Case(
+        "tests that are missing",
+        game(objective=objective(metric("pass_rate"))),
+        {"task.metadata.test": "is missing"},
+    ),
+    Case(
+        "label given twice",
+        game(objective=objective(metric("success", label="messages"), metric("messages"))),
+        {"objective.metrics[1].name": "'messages' is already metric 0; give each its own label"},
+    ),
+    Case(
+        "limits outside the profile custom",
+        game(
+            objective=objective(
+                metric("success", normalise=True),
+                metric("messages", clamp=metric_pb2.Clamp(max=1.0)),
+            )
+        ),
+        {"objective.metrics[0].normalise": "custom", "objective.metrics[1].clamp": "custom"},
+    ),
+    Case(
+        "limits the wrong way round",
+        game(
+            objective=objective(
+                metric("success", clamp=metric_pb2.Clamp(min=1.0, max=0.0)), profile="custom"
+            )
+        ),
+        {"objective.metrics[0].clamp.min": "max"},
+    ),
+    Case(
+        "penalty that rewards",
+        game(objective=objective(metric("token_amount", 0.5), profile="paper")),
+        {"objective.metrics[0].weight": ""},
+    ),
+    Case(
+        "normalised without a range",
+        game(objective=objective(metric("token_amount", normalise=True), profile="custom")),
+        {"objective.metrics[0].normalise": "range"},
     ),
     Case(
         "artifact of a metric that needs none",

@@ -86,6 +86,15 @@ def test_what_a_section_refers_to_must_be_there(tmp_path: Path) -> None:
         "did you mean 'user_system'"
         in wrong(f"{SERVED}prompts: {{user_sytem: a}}")["prompts.user_sytem"]
     )
+    styled = f"{SERVED}evaluator: {{transcripts: {{acuracy: json}}}}"
+    assert "did you mean 'accuracy'" in wrong(styled)["evaluator.transcripts.acuracy"]
+    remote = "{target: 'a:1', metrics: [m], token_env: NO_SUCH, tls_ca_path: /no/such.pem}"
+    found = wrong(f"{SERVED}evaluator: {{remotes: {{other: {remote}}}}}")
+    assert "NO_SUCH is not set" in found["evaluator.remotes.other.token_env"]
+    assert "/no/such.pem cannot be read" in found["evaluator.remotes.other.tls_ca_path"]
+    twice = "{one: {target: 'a:1', metrics: [m]}, two: {target: 'a:2', metrics: [m]}}"
+    assert wrong(f"{SERVED}evaluator: {{remotes: {twice}}}")
+    assert "tasks_path" in wrong(f"{SERVED}tasks_path: {tmp_path / 'none'}")
     missing = tmp_path / "missing.txt"
     assert str(missing) in " ".join(wrong(f"{SERVED}prompts: {{user_task: {missing}}}").values())
 

@@ -131,8 +131,7 @@ async def test_torch_scores_as_collabllm_does(
 ) -> None:
     by_hand = [logit_by_hand(classifier, talk) for talk in TALKS]
     assert await logits_of(torch_model) == pytest.approx(by_hand, abs=1e-5)
-    assert min(abs(a - b) for a in by_hand for b in by_hand if a is not b) > 10 * CLOSE
-    assert any(not 0 < logit < 1 for logit in by_hand)
+    assert max(by_hand) - min(by_hand) > 1, "no sigmoids are this far apart"
 
 
 async def test_vllm_gives_the_logits_that_torch_does(

@@ -1,7 +1,8 @@
 """The composition root: from a configuration to running services. Nothing else connects adapters.
 
-`services` makes services and servers, `evaluator` what scores, `models` dresses models in their
-decorators, `backends` makes what they ask.
+`services` makes services and servers, `evaluator` what scores, with the `tools` of its metrics
+and the `remotes` that score some of them; `models` dresses models in their decorators, `backends`
+makes what they ask.
 """
 
 from foresight_services.bootstrap.evaluator import build_evaluator

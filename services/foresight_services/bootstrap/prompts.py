@@ -9,7 +9,7 @@ from foresight_services.config import Config
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.ports import ModelRole
 from foresight_services.core.suggest import one_of
-from foresight_services.metrics.judging.prompted import JUDGE_PROMPTS
+from foresight_services.metrics.judging.prompted import JUDGE_PROMPTS, QUESTIONS
 from foresight_services.simulator.prompting.policy import POLICY_PROMPTS
 from foresight_services.simulator.prompting.user import USER_PROMPTS
 
@@ -26,6 +26,11 @@ def prompt_files(config: Config) -> Mapping[ModelRole, Mapping[str, Path]]:
         Violation(f"prompts.{name}", one_of(name, known))
         for name in config.prompts
         if name not in known
+    ]
+    unknown += [
+        Violation(f"evaluator.transcripts.{name}", one_of(name, QUESTIONS))
+        for name in config.evaluator.transcripts
+        if name not in QUESTIONS
     ]
     if unknown:
         raise InvalidInput(tuple(unknown))

@@ -25,6 +25,8 @@ from foresight_services.bootstrap.evaluator import build_evaluator
 from foresight_services.bootstrap.identity import SimulatorIdentity
 from foresight_services.bootstrap.models import Models
 from foresight_services.bootstrap.recording import build_recording
+from foresight_services.bootstrap.remotes import remote_access
+from foresight_services.bootstrap.tools import Workshop
 from foresight_services.config import BuiltinModelConfig, Config, ServiceConfig
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.policies import PolicyRegistry
@@ -89,6 +91,7 @@ def check(config: Config) -> None:
     models.user(models.personas())
     models.policies()
     build_evaluator(config, MonotonicClock(), models)
+    remote_access(config)
     load_presets(Path(config.tasks_path) if config.tasks_path else None)
     if config.services.tls is not None:
         read_tls(config.services.tls)
@@ -124,7 +127,19 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
                 stack.push_async_callback(recording.aclose)
             models = build_models(config, clock, telemetry, recording)
             stack.push_async_callback(models.aclose)
-        registrations = await _registrations(config, what, peers, models, clock, telemetry, stack)
+        remotes: dict[str, Evaluator] = {}
+        workshop = None
+        if what in ("all", "evaluator"):
+            workshop = Workshop(config, clock)
+            stack.push_async_callback(workshop.aclose)
+            for access in remote_access(config):
+                # Not waited for: while it is down, its metrics fail and no others.
+                peer = access.open()
+                stack.push_async_callback(peer.channel.close)
+                remotes[access.name] = RemoteEvaluator(peer, clock)
+        registrations = await _registrations(
+            config, what, peers, models, workshop, remotes, clock, telemetry, stack
+        )
         server = Server(
             registrations, config=config, clock=clock, observe=telemetry.request_finished
         )
@@ -152,6 +167,8 @@ async def _registrations(
     what: ServiceName,
     peers: tuple[Peer, ...],
     models: Models | None,
+    workshop: Workshop | None,
+    remotes: Mapping[str, Evaluator],
     clock: Clock,
     telemetry: PrometheusTelemetry,
     stack: AsyncExitStack,
@@ -168,7 +185,7 @@ async def _registrations(
         simulator_servicer = SimulatorServicer(simulator, clock)
         served.append(_register("SimulatorService", simulator_pb_grpc, simulator_servicer))
     if models is not None and what in ("all", "evaluator"):
-        evaluator = build_evaluator(config, clock, models)
+        evaluator = build_evaluator(config, clock, models, workshop=workshop, remotes=remotes)
         evaluator_servicer = EvaluatorServicer(evaluator, clock)
         served.append(_register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer))
     if simulator is not None and evaluator is not None:

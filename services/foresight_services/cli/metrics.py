@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from foresight_services.cli.config_file import read_config
 from foresight_services.cli.exit_codes import ExitCode
 from foresight_services.cli.reward_json import write_json
 from foresight_services.cli.terminal import one_line, output
@@ -18,10 +19,14 @@ from foresight_services.metrics.plugins import load_definitions
 
 
 def metrics(
+    config: Annotated[
+        str | None,
+        typer.Option(help="Configuration of the evaluator.", metavar="FILE"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """List the metrics that objectives can name, those of installed packages included."""
-    definitions = load_definitions(SHIPPED, enabled=True)
+    definitions = load_definitions(SHIPPED, enabled=read_config(config).evaluator.plugins)
     if as_json:
         write_json({"metrics": [_document(d) for _, d in sorted(definitions.items())]})
         return ExitCode.OK

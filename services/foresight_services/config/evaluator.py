@@ -58,8 +58,16 @@ class RewardModelConfig(Section):
     """Environment variable with the server's key. Default: no key."""
     device: str = "cpu"
     """Device of `torch`, such as `cuda:0`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the weights of `torch`. Default: the checkpoint's."""
+    batch_size: Count = 1
+    """Most conversations that `torch` scores at once. With 1 no score depends on what else is
+    scored, not even in its last digits."""
+    markers: list[str] | None = None
+    """Texts that no message may hold because the model's chat template marks turns by them, for
+    `vllm`; `torch` knows its tokenizer's. Default: those of ChatML, Llama, Gemma and Mistral."""
     timeout_seconds: Positive = 60.0
-    """Time that one score may take."""
+    """Time that one call of a `vllm` server may take."""
     max_concurrency: Count = 64
     """Scores at once; more wait in line."""
 
@@ -80,6 +88,10 @@ class RemoteEvaluatorConfig(Section):
 
     target: Name
     """Where it listens, a gRPC target such as `127.0.0.1:50060`."""
+    tls_ca_path: str = ""
+    """PEM file of the authorities that it is checked against. Default: no TLS."""
+    token_env: str = ""
+    """Environment variable with the token that it wants. Default: no token."""
     metrics: Annotated[list[Name], Field(min_length=1)]
     """Names of the metrics that are sent to it."""
 

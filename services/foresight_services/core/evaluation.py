@@ -11,12 +11,14 @@ from foresight_services.core import checks
 from foresight_services.core.budget import Account, divide, open_account, purse_of
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import Reason, Upstream, Violation, failure_from
+from foresight_services.core.estimator import LARGEST
 from foresight_services.core.future import (
     ConversationScores,
     EvaluationItem,
     EvaluationSetup,
     MetricInfo,
     MetricScore,
+    Score,
 )
 from foresight_services.core.ports import Clock, Extractor, Metric, MetricCatalog
 from foresight_services.core.subject import Subject
@@ -116,14 +118,29 @@ class LocalSession:
                 score = await metric.score(subject)
             value = float(score.value)
             check_score(metric.info, value)
+            _check_details(metric.info, score)
         except Exception as error:
             return MetricScore(name, failure_from(error))
         return MetricScore(name, value, score.spread, score.verdicts, score.parts)
 
 
+def _check_details(info: MetricInfo, score: Score) -> None:
+    """Raise Upstream where a number beside the score is none."""
+    numbers = {**score.parts, "spread": score.spread or 0.0}
+    wrong = next((name for name, number in numbers.items() if not math.isfinite(number)), None)
+    if wrong is None and all(math.isfinite(verdict.score) for verdict in score.verdicts):
+        return
+    raise Upstream(
+        Reason.METRIC_FAILED,
+        f"{info.name}: {wrong or 'a verdict'} is no finite number",
+        metadata={"metric": info.name},
+    )
+
+
 def check_score(info: MetricInfo, value: float) -> None:
-    """Raise Upstream where `value` is not a score of the metric: not finite, or out of range."""
-    if math.isfinite(value):
+    """Raise Upstream where `value` is not a score of the metric: no number to reckon with, or out
+    of its range."""
+    if abs(value) <= LARGEST:  # also refuses NaN
         if info.range is None:
             return
         slack = RANGE_TOLERANCE * (info.range.high - info.range.low)

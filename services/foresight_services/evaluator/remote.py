@@ -193,9 +193,7 @@ def _problem(metrics: tuple[MetricInfo, ...], titles: list[str]) -> str | None:
     for info in metrics:
         ends = () if info.range is None else (info.range.low, info.range.high)
         if not all(map(math.isfinite, ends)) or list(ends) != sorted(ends) or info.judge_calls < 0:
-            return (
-                f"described the metric {info.name!r} by a range or a number of calls that is none"
-            )
+            return f"told no valid range or number of judge calls of the metric {info.name!r}"
     return None
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from foresight_services.core.future import EvaluationSetup, MetricInfo, Score
 from foresight_services.core.objective import MetricSpec
 from foresight_services.core.subject import Subject
 from foresight_services.metrics.artifact import scored_text
-from foresight_services.metrics.bleu import UNIT_RANGE, bleu_score
+from foresight_services.metrics.bleu import LONG, UNIT_RANGE, Reference
 from foresight_services.metrics.definition import Definition
-from foresight_services.metrics.offload import LONG_TEXT, workers
+from foresight_services.metrics.offload import workers
 from foresight_services.metrics.tools import Tools
 from foresight_services.metrics.words import words
 
@@ -19,7 +20,7 @@ _SECONDS: Final = 60.0
 
 def word_bleu_score(text: str, reference: str) -> float:
     """Return the smoothed BLEU of the words of `text`, 0 to 1."""
-    return bleu_score(words(text), words(reference), smoothed=True)
+    return Reference(words(reference)).bleu(words(text), smoothed=True)
 
 
 class WordBleu:
@@ -36,12 +37,13 @@ class WordBleu:
         self.info = MetricInfo("bleu_word", "1", UNIT_RANGE)
         self._spec = spec
         self._reference = setup.task.reference
+        self._counted = functools.cache(lambda: Reference(words(self._reference)))
 
     async def score(self, subject: Subject) -> Score:
         """Compare the text with the reference."""
         text = await scored_text(self._spec, subject)
-        if len(text) + len(self._reference) < LONG_TEXT:
-            return Score(word_bleu_score(text, self._reference))
+        if len(text) + len(self._reference) < LONG:
+            return Score(self._counted().bleu(words(text), smoothed=True))
         value = await workers().call(word_bleu_score, _SECONDS, "bleu_word", text, self._reference)
         return Score(value)
 

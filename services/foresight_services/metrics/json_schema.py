@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 10.0
 _FIELD: Final = "metric.parameters.schema"
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+"""The dialect of a schema that names none."""
+
 _SHOWN: Final = 200
 
 
@@ -62,17 +65,24 @@ class JsonSchema:
 def schema_problem(schema: str) -> str | None:
     """Return what is wrong with the JSON schema in `schema`, or None."""
     from jsonschema.exceptions import SchemaError
+    from referencing import Registry, Resource
     from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012, UnknownDialect, specification_with
 
+    loaded = json.loads(schema)
     try:
-        validator = _validator(schema)
-        validator.check_schema(validator.schema)
+        # Else an unknown dialect would pass for the default draft.
+        specification_with(str(loaded.get("$schema", DRAFT)))
+        _validator(schema).check_schema(loaded)
+        resource = Resource.from_contents(loaded, default_specification=DRAFT202012)
     except SchemaError as error:
         where = "/".join(str(step) for step in error.absolute_path)
         return f"is no JSON schema at /{where}: {error.message}"[:_SHOWN]
-    # A public name for the resolver of a validator does not exist.
-    resolver = validator._resolver
-    for reference in _references(validator.schema):
+    except UnknownDialect as error:
+        return f"has an unknown $schema, {error.uri!r}"[:_SHOWN]
+    registry: Registry[Any] = Registry()
+    resolver = registry.resolver_with_root(resource)
+    for reference in _references(loaded):
         try:
             resolver.lookup(reference)
         except Unresolvable:

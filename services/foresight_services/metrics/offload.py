@@ -207,10 +207,12 @@ class Workers:
         fit = False
         try:
             call.serve_by(process)
+            answer: dict[str, object] = {}
             if name not in process.loaded:
-                process.ask({"load": name}, _START_SECONDS)
+                answer = process.ask({"load": name}, _START_SECONDS)
                 process.loaded.add(name)
-            answer = process.ask({"call": name, "args": args, "kwargs": kwargs}, seconds)
+            if "error" not in answer:
+                answer = process.ask({"call": name, "args": args, "kwargs": kwargs}, seconds)
             fit = "error" not in answer
             return answer
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import warnings
 from typing import Final
 
 from foresight_services.core.errors import InvalidInput, Precondition, Reason, Violation
@@ -16,16 +18,40 @@ from foresight_services.metrics.tools import Tools
 TEST_KEY: Final = "test"
 """Where a task's metadata has the tests (CollabLLM's name for it)."""
 
+_LONGEST_TRIED: Final = 1 << 16
+"""Characters; reading more as Python would keep everything else waiting."""
+
 _LANGUAGES: Final = ("python", "py", "python3")
+
+
+def code_of(text: str) -> str:
+    """Return the code in `text`: all of it where it is Python, fenced examples in it included."""
+    if is_python(text):
+        return text
+    return longest_block(text, _LANGUAGES)
+
+
+def is_python(text: str) -> bool:
+    """Return whether `text` can be read as Python; a very long text is not tried."""
+    if len(text) > _LONGEST_TRIED:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what code does wrong is for its tests to find
+        try:
+            ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+    return True
 
 
 class PassRate:
     """1 where the code passes all of its tests, else 0; more is better.
 
     Inputs: the artifact or the last reply of the assistant, and `task.metadata["test"]`, a module
-    for `unittest` that finds the code's names defined. Of a text with fenced blocks the longest
-    one in Python is the code, else the longest without a language. Parameter `partial` (default
-    false): the share of the tests that passed, from 0 to 1, in place of all or nothing. Parts:
+    for `unittest` that finds the code's names defined. A text that is Python is the code; of any
+    other, the longest fenced block in Python, else the longest without a language. Parameter
+    `partial` (default false): the share of the tests that passed, from 0 to 1, in place of all or
+    nothing. Parts:
     `passed` and `total`, tests. Code that does not end, or that a limit of the sandbox stops, has
     passed none. Source: CollabLLM 0.0.8 `pass_rate`.
     """
@@ -53,7 +79,7 @@ class PassRate:
 
     async def score(self, subject: Subject) -> Score:
         """Run the tests."""
-        code = longest_block(await scored_text(self._spec, subject), _LANGUAGES)
+        code = code_of(await scored_text(self._spec, subject))
         report = await self._sandbox.run_tests(code, self._test)
         value = report.fraction if self._partial else float(report.all_passed)
         return Score(value, parts={"passed": float(report.passed), "total": float(report.total)})

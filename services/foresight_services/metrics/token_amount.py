@@ -86,8 +86,8 @@ class TokenAmount:
 
     Parts: `tokens`, `read`, `typed` and `turns`, one by one. Range: at least 0. With `words` and
     `whitespace`, and for turns, also bounded above, because messages are cut at
-    `max_message_tokens` words and marks. One word can be any number of tokens of another tokenizer, so with those there
-    is no range, and the reward's interval is Student's t.
+    `max_message_tokens` words and marks. One word can be any number of tokens of another tokenizer,
+    so with those there is no range, and the reward's interval is Student's t.
     """
 
     def __init__(self, spec: MetricSpec, setup: EvaluationSetup, tools: Tools) -> None:

@@ -52,6 +52,14 @@ ToolName = Literal["judge", "token_counters", "sandbox", "reward_models", "berts
 """What scores can depend on beside the conversation."""
 
 
+class TextMatcher(Protocol):
+    """An encoder that tells how much of one text is found in another (BERTScore)."""
+
+    async def match(self, text: str, reference: str) -> tuple[float, float]:
+        """Return precision and recall of `text`, each from -1 to 1."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What an evaluator has."""
@@ -65,5 +73,7 @@ class Tools:
     reward_models: Mapping[str, RewardModel] = field(default_factory=lambda: MappingProxyType({}))
     """Reward models by name."""
     identities: Mapping[ToolName, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Digests of all that determines what the tools say. Scores of a metric that uses a tool without
-    one are not cached."""
+    """Digests of all that determines what the tools say. Scores of a metric that uses a tool
+    without one are not cached."""
+    bertscore: TextMatcher | None = None
+    """The encoder of `bertscore`; None where none is configured."""

@@ -141,8 +141,9 @@ class Encoder(Loaded[Pair, Match]):
         """Return the unit vectors of the text's tokens, and which of them count."""
         import torch
 
+        bare = text.strip()
         encoded = self._tokenizer(
-            self._lead + text.strip(),
+            self._lead + bare if bare else "",
             return_special_tokens_mask=True,
             split_special_tokens=True,
             return_tensors="pt",

@@ -93,24 +93,43 @@ def read_tls(tls: TlsConfig) -> TlsFiles:
 
 def open_peer(name: str, target: str, config: Config) -> Peer:
     """Return the service called `name` at `target`, with the configuration's TLS and token."""
+    credentials = None
+    if config.services.tls is not None:
+        files = read_tls(config.services.tls)
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=files.ca,
+            private_key=files.key,
+            certificate_chain=files.certificate,
+        )
+    token = "" if config.token is None else config.token.get_secret_value()
+    return _open(name, target, credentials, token)
+
+
+def open_stranger(name: str, target: str, authorities: bytes | None, token: str) -> Peer:
+    """Return a service of someone else's, which is told no secret but `token`.
+
+    Args:
+        name: what it is called in errors.
+        target: where it listens.
+        authorities: PEM of the certificates that it is checked against; None for no TLS.
+        token: the secret that it wants; empty for none.
+    """
+    credentials = None
+    if authorities is not None:
+        credentials = grpc.ssl_channel_credentials(root_certificates=authorities)
+    return _open(name, target, credentials, token)
+
+
+def _open(name: str, target: str, credentials: grpc.ChannelCredentials | None, token: str) -> Peer:
     options = (
         *SIZE_OPTIONS,
         *_RECONNECT_OPTIONS,
         *_RETRY_OPTIONS,
         ("grpc.service_config", _SERVICE_CONFIG),
     )
-    tls = config.services.tls
-    if tls is None:
+    if credentials is None:
         channel = grpc.aio.insecure_channel(target, options)
     else:
-        files = read_tls(tls)
-        credentials = grpc.ssl_channel_credentials(
-            root_certificates=files.ca,
-            private_key=files.key,
-            certificate_chain=files.certificate,
-        )
         channel = grpc.aio.secure_channel(target, credentials, options)
-    if config.token is None:
-        return Peer(name, channel, target=target)
-    metadata = (("authorization", f"Bearer {config.token.get_secret_value()}"),)
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
     return Peer(name, channel, metadata, target)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -125,7 +127,7 @@ async def test_a_metric_without_bounds_still_needs_a_finite_score(value: float) 
         (0.0, Range(0.0, 1.0)),
         (1.0, Range(0.0, 1.0)),
         (1.0 + 1e-12, Range(0.0, 1.0)),
-        (-1e300, None),
+        (-1e149, None),
         (3.0, Range(3.0, 3.0)),
     ],
     ids=str,
@@ -239,3 +241,19 @@ def test_a_complete_conversation_is_prefix_candidate_and_future() -> None:
     future = (Message("user", "thanks"),)
     whole = setup.conversation(type(item())(item(1, 0).id, "goal", future))
     assert whole == (*setup.prefix, Message("assistant", "No."), *future)
+
+
+@pytest.mark.parametrize("name", ["parts", "spread", "verdicts", "value"])
+async def test_numbers_that_cannot_be_reckoned_with_fail_the_score(name: str) -> None:
+    wrong: dict[str, Any] = {
+        "parts": {"found": math.nan},
+        "spread": math.inf,
+        "verdicts": (Verdict(math.nan, "", ""),),
+        "value": 1e200,
+    }
+    said = replace(Score(0.5), **{name: wrong[name]})
+    metric = StubMetric("odd", lambda item, ledger: said, None)
+    async with make_evaluation(metric).open(evaluation_setup("odd")) as session:
+        (score,) = (await session.score(item())).scores
+    assert isinstance(score.outcome, Failure)
+    assert score.outcome.reason is Reason.METRIC_FAILED

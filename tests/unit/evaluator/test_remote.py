@@ -57,9 +57,11 @@ async def evaluator(
         yield RemoteEvaluator(Peer("evaluator", channel), LoopClock())
 
 
-def info(name: str, low: float = 0.0, high: float = 1.0, **fields: int) -> metric_pb2.MetricInfo:
+def info(
+    name: str, low: float = 0.0, high: float = 1.0, judge_calls: int = 0
+) -> metric_pb2.MetricInfo:
     values = conversation_pb2.ValueRange(min=low, max=high)
-    return metric_pb2.MetricInfo(name=name, version="1", range=values, **fields)
+    return metric_pb2.MetricInfo(name=name, version="1", range=values, judge_calls=judge_calls)
 
 
 @pytest.mark.parametrize(

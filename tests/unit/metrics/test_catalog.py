@@ -222,3 +222,12 @@ async def test_a_task_can_say_what_an_extraction_has_to_meet() -> None:
 async def test_a_range_is_the_metrics_own() -> None:
     (metric,) = await THREE.build(evaluation_setup("messages", horizon_messages=6))
     assert metric.info.range == Range(1.0, 7.0)
+
+
+async def test_a_metric_may_tell_another_unit_than_its_usual_one() -> None:
+    specs = (
+        MetricSpec("token_amount", parameters={"tokenizer": "words"}),
+        MetricSpec("token_amount", label="t", parameters={"tokenizer": "words", "unit": "token"}),
+    )
+    usual, own = await THREE.build(evaluation_setup(metrics=specs))
+    assert (usual.info.unit, own.info.unit) == ("thousand tokens", "tokens")

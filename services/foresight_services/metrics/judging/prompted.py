@@ -57,6 +57,9 @@ JUDGE_PROMPTS: Final = (
 """The prompts of the judge: for every question, and for extractions, the system message and the
 message after it."""
 
+QUESTIONS: Final = tuple(dict.fromkeys(spec.name.rpartition("_")[0] for spec in JUDGE_PROMPTS))
+"""What the judge can be asked, extractions included."""
+
 NOTHING: Final = "(none)"
 """What a prompt shows in place of a text that there is not."""
 
