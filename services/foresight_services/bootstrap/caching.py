@@ -59,11 +59,12 @@ async def cached(
         rng=random.SystemRandom(),
         observer=observer,
     )
+    lease = config.cache.lease_seconds
     futures: SingleFlight[Future] = SingleFlight(
-        store, FutureCodec(), is_personal=is_personal_error
+        store, FutureCodec(), is_personal=is_personal_error, lease_seconds=lease
     )
     scores: SingleFlight[KeptScore] = SingleFlight(
-        store, ScoreCodec(), is_personal=is_personal_error
+        store, ScoreCodec(), is_personal=is_personal_error, lease_seconds=lease
     )
     rewards = RewardStore(store, ProtoRecordCodec(), dropped=dropped)
     try:

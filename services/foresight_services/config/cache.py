@@ -65,6 +65,8 @@ class CacheConfig(Section):
     """Longest lifetime of a value."""
     ttl_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the lifetime that is taken off at random."""
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    """Time after which the work of a replica that died is taken over by another."""
     key_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "foresight"
     """What all keys in Redis begin with."""
     compress_above_bytes: Annotated[int, Field(ge=0)] = 512
