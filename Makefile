@@ -81,6 +81,8 @@ bench: $(VENV)/.stamp-dev ## Measure throughput and latency
 	$(BIN)/python -m bench.client_cpu
 	$(BIN)/python -m bench.decorator_cpu
 	$(BIN)/python -m bench.metrics
+	$(BIN)/python -m bench.cache
+	$(BIN)/python -m bench.cached_rewards
 
 .PHONY: bench-prefix
 bench-prefix: $(VLLM_VENV)/.stamp ## Measure prefix-cache hits on a real vLLM (Linux on x86-64)

@@ -85,6 +85,9 @@ class AsyncClient(AsyncPolicyCalls, AsyncStoredCalls):
         simulation: Mapping[str, object] | None = None,
         request_id: str | None = None,
         include_futures: bool = False,
+        budget: Mapping[str, object] | None = None,
+        job: str | None = None,
+        cache: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - travels to the service
     ) -> Rewards:
         """Compute the rewards of several candidates to one prefix.
@@ -100,6 +103,9 @@ class AsyncClient(AsyncPolicyCalls, AsyncStoredCalls):
                 with it attaches to the request while it runs, and then gets its stored answer.
                 Default: none.
             include_futures: Whether to return goals and messages of the futures as well.
+            budget: `max_tokens` and `max_dollars` of all model calls together. Default: no limit.
+            job: Name of the training job, for accounts. Default: none.
+            cache: `default`, `bypass`, `read_only` or `refresh`.
             timeout: Seconds that the call may take. Default: the client's.
 
         Returns:
@@ -118,6 +124,9 @@ class AsyncClient(AsyncPolicyCalls, AsyncStoredCalls):
             "simulation": simulation,
             "request_id": request_id,
             "include_futures": include_futures,
+            "budget": budget,
+            "job": job,
+            "cache": cache,
         }
         return await self.send(build_request(request), timeout=timeout)
 
