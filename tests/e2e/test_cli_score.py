@@ -37,9 +37,11 @@ HUGE = json.dumps(
 
 
 def without_time(document):
-    """Return the document less the seconds that things took."""
+    """Return the document less what no two runs share: seconds that things took, and ids."""
     if isinstance(document, dict):
-        return {k: without_time(v) for k, v in document.items() if k != "seconds"}
+        return {
+            k: without_time(v) for k, v in document.items() if k not in ("seconds", "reward_id")
+        }
     return [without_time(v) for v in document] if isinstance(document, list) else document
 
 

@@ -116,6 +116,9 @@ def exact(value: object) -> object:
     """Return rewards as plain values: floats to the last bit, mappings in order, wall times out."""
     if isinstance(value, foresight.Usage):
         value = dataclasses.replace(value, seconds=0.0)
+    if isinstance(value, foresight.MetricInfo):
+        # The judge that is gone has another address here, which makes it another one to a cache.
+        value = dataclasses.replace(value, identity="")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(field.name, exact(getattr(value, field.name))) for field in fields(value)]
     if isinstance(value, foresight.ForesightError):
@@ -350,7 +353,9 @@ def score(tmp_path: Path, url: str, *options: str, env: dict[str, str] | None = 
 
 
 def untimed(text: str) -> Any:
-    return json.loads(text, object_hook=lambda o: {k: v for k, v in o.items() if k != "seconds"})
+    """Return a document without times, and without what depends on the judge's address."""
+    left_out = ("seconds", "identity")
+    return json.loads(text, object_hook=lambda o: {k: v for k, v in o.items() if k not in left_out})
 
 
 async def test_score_records_and_replays_in_processes_of_its_own(
