@@ -41,6 +41,37 @@ def assert_same(some: Sequence[str], others: Sequence[str]) -> None:
     assert same >= 0.9 * len(some), f"only {same} of {len(some)} replies are the same"
 
 
+class InFlight:
+    """Futures of `model` that are always in flight: a seed whose future ended is asked again."""
+
+    def __init__(self, model: ChatModel, count: int, max_tokens: int) -> None:
+        self._said: list[list[str]] = [[] for _ in range(count)]
+        self._stop = False
+        self._all = asyncio.gather(*(self._keep(model, seed, max_tokens) for seed in range(count)))
+
+    async def _keep(self, model: ChatModel, seed: int, max_tokens: int) -> None:
+        while not self._stop:
+            reply = await model.complete(ask(seed=seed, max_tokens=max_tokens))
+            self._said[seed].append(reply.text)
+
+    def ended(self) -> list[int]:
+        """Return how many futures of each seed have ended."""
+        return [len(said) for said in self._said]
+
+    async def stop(self, ended: list[int]) -> list[list[str]]:
+        """Stop; return what each seed said from what was in flight at `ended` on."""
+        self._stop = True
+        await self._all
+        return [said[first:] for said, first in zip(self._said, ended, strict=True)]
+
+
+def assert_all_same(said: Sequence[Sequence[str]], alone: Sequence[str]) -> None:
+    """Assert that whatever each seed said is what it says alone."""
+    assert all(said)
+    expected = [single for replies, single in zip(said, alone, strict=True) for _ in replies]
+    assert_same([reply for replies in said for reply in replies], expected)
+
+
 class ChatModelContract:
     """The suite; a subclass gives the fixture `model`."""
 

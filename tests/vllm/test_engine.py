@@ -16,7 +16,7 @@ from foresight_services.models.faults import FaultKind, ModelFault
 from foresight_services.models.vllm_engine import VllmModel
 from tests.fakes.waiting import eventually
 from tests.vllm.conftest import TinyFiles
-from tests.vllm.contract import ChatModelContract, ask, assert_same
+from tests.vllm.contract import ChatModelContract, InFlight, ask, assert_all_same, assert_same
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,7 +24,7 @@ LOAD = 40
 """Futures in flight when a version is replaced."""
 
 SHORT, LONG = 16, 96
-"""Lengths of replies in tokens: the long ones are in flight while the short ones begin and end."""
+"""Lengths of replies in tokens."""
 
 
 async def working_on(engine: VllmModel, requests: int) -> None:
@@ -75,18 +75,18 @@ async def test_a_new_version_leaves_futures_in_flight_on_theirs(
     engine: VllmModel, tiny: TinyFiles
 ) -> None:
     first = await engine.with_adapter("swapped", 1, str(tiny.adapters[0]))
-    ones, bases = begin(first, LONG), begin(engine, LONG)
+    ones, bases = InFlight(first, LOAD, LONG), InFlight(engine, LOAD, LONG)
     await working_on(engine, 2 * LOAD)
+    at = ones.ended(), bases.ended()
     second = await engine.with_adapter("swapped", 2, str(tiny.adapters[1]))
     twos = await many(second)
-    still = [sum(not call.done() for call in calls) for calls in (ones, bases)]
-    assert min(still) >= 32, "version 2 came, spoke and ended while version 1 was in flight"
+    first_said, base_said = await asyncio.gather(ones.stop(at[0]), bases.stop(at[1]))
 
     ones_alone, bases_alone, twos_alone = await asyncio.gather(
         many(first, LONG), many(engine, LONG), many(second)
     )
-    assert_same([reply.text for reply in await asyncio.gather(*ones)], ones_alone)
-    assert_same([reply.text for reply in await asyncio.gather(*bases)], bases_alone)
+    assert_all_same(first_said, ones_alone)
+    assert_all_same(base_said, bases_alone)
     assert_same(twos, twos_alone)
     assert not set(twos) & {text[: len(two)] for text, two in zip(ones_alone, twos, strict=True)}
 

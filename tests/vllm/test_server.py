@@ -18,7 +18,7 @@ from foresight_services.models.trl_server import TrlServerModel, TrlServerSettin
 from tests.fakes.virtual_time import LoopClock
 from tests.fakes.waiting import eventually
 from tests.vllm.conftest import TinyFiles
-from tests.vllm.contract import ChatModelContract, ask, assert_same
+from tests.vllm.contract import ChatModelContract, InFlight, ask, assert_all_same, assert_same
 from tests.vllm.serving import Served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,7 +27,7 @@ LOAD = 40
 """Futures in flight when a version is replaced."""
 
 SHORT, LONG = 16, 96
-"""Lengths of replies in tokens: the long ones are in flight while the short ones begin and end."""
+"""Lengths of replies in tokens."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -106,18 +106,18 @@ async def test_a_new_adapter_leaves_futures_in_flight_on_theirs(
         {"lora_name": f"policy@{n}", "lora_path": str(tiny.adapters[n - 1])} for n in (1, 2)
     )
     await post(server, "/v1/load_lora_adapter", one)
-    ones, bases = begin(first, LONG), begin(openai, LONG)
+    ones, bases = InFlight(first, LOAD, LONG), InFlight(openai, LOAD, LONG)
     await eventually(lambda: server.metric("vllm:num_requests_running") >= 2 * LOAD)
+    at = ones.ended(), bases.ended()
     await post(server, "/v1/load_lora_adapter", two)
     twos = await many(second)
-    still = [sum(not call.done() for call in calls) for calls in (ones, bases)]
-    assert min(still) >= 32, "version 2 came, spoke and ended while version 1 was in flight"
+    first_said, base_said = await asyncio.gather(ones.stop(at[0]), bases.stop(at[1]))
 
     ones_alone, bases_alone, twos_alone = await asyncio.gather(
         many(first, LONG), many(openai, LONG), many(second)
     )
-    assert_same(await asyncio.gather(*ones), ones_alone)
-    assert_same(await asyncio.gather(*bases), bases_alone)
+    assert_all_same(first_said, ones_alone)
+    assert_all_same(base_said, bases_alone)
     assert_same(twos, twos_alone)
     assert not set(twos) & {text[: len(two)] for text, two in zip(ones_alone, twos, strict=True)}
 
