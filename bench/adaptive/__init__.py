@@ -1,0 +1,1 @@
+"""Adaptive sampling in the builtin worlds, measured against their exact rewards."""
