@@ -1,11 +1,12 @@
 """Measure futures and rewards per second in the builtin world 20 Questions.
 
 Rules answer in microseconds, so what is measured is Foresight itself: fan-out, scoring, estimation
-and, between processes, gRPC. Three set-ups, each in every round: `core` calls the main use case
-in this process; `one process` and `three processes` are real services on loopback, with the client
-that loads them on the same machine. Medians over the rounds, and their extremes.
+and, between processes, gRPC. Three set-ups, each in every round: `core` calls the main use case in
+this process, on the event loop of the services; `one process` and `three processes` are real
+services on loopback, with the client that loads them on the same machine. Medians over the rounds,
+and their extremes.
 
-    python bench/throughput.py --rounds 5 --groups 40
+    python -m bench.throughput --rounds 5 --groups 40
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
+import uvloop
+
 import foresight
 from bench.deployment import one_process, three_processes
 from foresight_services.bootstrap import (
@@ -30,6 +33,7 @@ from foresight_services.bootstrap import (
     build_rewards,
     build_simulator,
 )
+from foresight_services.cli.garbage import collect_seldom
 from foresight_services.config import Config
 from foresight_services.core.conversation import Message
 from foresight_services.core.request import RewardQuery
@@ -145,7 +149,8 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=40, help="groups in each round")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     arguments = parser.parse_args()
-    rates = asyncio.run(measure(arguments.rounds, arguments.groups))
+    collect_seldom()  # as the services do
+    rates = uvloop.run(measure(arguments.rounds, arguments.groups))
     print(
         f"20 Questions, {len(CANDIDATES)} candidates x {SAMPLES} futures x {HORIZON} messages, "
         f"{AT_ONCE} groups in flight, {os.cpu_count()} cores, Python {platform.python_version()}"

@@ -3,6 +3,9 @@
 Both clients open their channel from one `Connection`, so they differ in nothing but await. A
 `Connection` is plain data and can be pickled; files of TLS are read when a channel is opened.
 
+Calls are spread over all addresses of a target: those of a DNS name, or a list. A stream stays on
+the replica that it began on.
+
 Invariants: a token travels over TLS or stays on this machine. Only UNAVAILABLE is tried again, by
 gRPC itself, never after an answer began to arrive and never beyond the caller's deadline.
 """
@@ -43,6 +46,9 @@ _OPTIONS: Final[Mapping[str, int]] = {
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.min_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 5_000,
+    # A connection leads to one of several processes that share a port: clients of one process must
+    # not share theirs.
+    "grpc.use_local_subchannel_pool": 1,
     # What a DNS record says about retries does not override what the caller said.
     "grpc.service_config_disable_resolution": 1,
 }
@@ -79,7 +85,8 @@ class Connection:
     """Everything about how to reach a service."""
 
     target: str
-    """gRPC target, such as `localhost:50051`, `dns:///foresight:50051` or `unix:/run/f.sock`."""
+    """gRPC target, such as `localhost:50051`, `dns:///foresight:50051` or `unix:/run/f.sock`. A
+    list such as `10.0.0.1:50051,10.0.0.2:50051` becomes what gRPC reads."""
     tls: Tls | None
     """TLS settings; `None` is plaintext."""
     token: str | None = field(repr=False)
@@ -103,6 +110,14 @@ class Connection:
                 raise ValueError(
                     f"a token would travel to {self.target} in plaintext: give tls=Tls(...)"
                 )
+        target = grpc_target(self.target)
+        if target != self.target and self.tls is not None and self.tls.server_name is None:
+            raise ValueError(
+                f"target {self.target!r} is a list: say which name its certificates bear, "
+                "Tls(server_name=...)"
+            )
+        # The one change of a frozen value, before anybody has seen it.
+        object.__setattr__(self, "target", target)
 
     def describe(self) -> str:
         """Return the arguments of a client for its repr, without secrets."""
@@ -179,7 +194,36 @@ def is_local(target: str) -> bool:
         if rest.startswith("//") and not rest.startswith("///"):
             return False
         return _is_loopback(rest.removeprefix("///"))
-    return _is_loopback(target)
+    return all(_is_loopback(address) for address in target.split(","))
+
+
+def grpc_target(target: str) -> str:
+    """Return `target` as gRPC reads it: a list of addresses gets their scheme.
+
+    Raises:
+        ValueError: in a list, an address that is no IP address with a port, or a mixture of both
+            kinds of IP addresses.
+    """
+    if "," not in target or re.match(r"[a-z][a-z0-9+.-]*:(?![0-9]+,)", target):
+        return target
+    schemes, addresses = set(), []
+    for item in target.split(","):
+        address = item.strip()
+        split = re.fullmatch(r"\[([^\]]*)\]:([0-9]{1,5})|([^:\[\]]+):([0-9]{1,5})", address)
+        host, port = ((split[1] or split[3]), (split[2] or split[4])) if split else ("", "")
+        host = "127.0.0.1" if host == "localhost" else host
+        try:
+            ip = ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(
+                f"target {target!r} is a list, and {address!r} in it is no IP address with a port; "
+                "replicas with one name are dns:///name:port"
+            ) from None
+        schemes.add(f"ipv{ip.version}")
+        addresses.append(f"[{host}]:{port}" if ip.version == 6 else f"{host}:{port}")
+    if len(schemes) > 1:
+        raise ValueError(f"target {target!r} mixes IPv4 and IPv6 addresses")
+    return f"{schemes.pop()}:{','.join(addresses)}"
 
 
 def _is_loopback(address: str) -> bool:

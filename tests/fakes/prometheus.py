@@ -22,6 +22,10 @@ class Scrape:
         """Return the value of a sample; 0 where it was never written."""
         return self._values.get((name, frozenset(labels.items())), 0.0)
 
+    def samples(self) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+        """Return the name and the labels of every sample."""
+        return set(self._values)
+
     def labels(self, name: str) -> set[frozenset[tuple[str, str]]]:
         """Return the labels of every sample called `name`."""
         return {labels for known, labels in self._values if known == name}

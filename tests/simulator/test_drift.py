@@ -202,3 +202,37 @@ def test_what_a_long_message_ends_with_is_looked_at() -> None:
 def test_a_rules_file_that_lacks_something_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         DriftRules(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message", "drifted"),
+    [
+        ("^sure|of course", "Well, of course I do.", True),
+        ("^sure|of course", "I am sure about it.", False),
+        ("^(?:sure|fine)", "I am fine with it.", False),
+        (r"\\bsure|ain", "I am certain about it.", True),
+        (r"\\b(?:sure|ain)", "I am certain about it.", False),
+        (r"\\b[|(]?sure", "I am sure about it.", True),
+        ("As An AI", "as an ai I cannot.", True),
+        (r"\\bsure\\b", "I am \u017fure about it.", True),
+        (r"\\bsure\\S", "I am SURE, about it.", True),
+    ],
+)
+def test_a_rule_means_what_its_pattern_says(pattern: str, message: str, drifted: bool) -> None:
+    notes = "{role_drift: a, empty: b, repeated: c, malformed: d}"
+    rules = DriftRules(
+        f'rules: [{{name: one, patterns: ["{pattern}"]}}]\n'
+        f"repeats: {{least_words: 5, likeness: 0.85}}\nnotes: {notes}\n"
+    )
+    found = rules.find(message, (), done=False)
+    assert (found is not None) is drifted
+
+
+def test_messages_that_share_their_words_but_not_their_triples_are_not_alike() -> None:
+    words = "one two three four five six seven eight nine ten".split()
+    again = " ".join(words)
+    turned = " ".join(reversed(words))
+    said = (Message("user", again),)
+    found = shipped_rules().find(again.upper(), said, done=False)
+    assert found is not None and found.kind is DriftKind.REPEATED
+    assert shipped_rules().find(turned, said, done=False) is None

@@ -21,7 +21,7 @@ worlds:
   twenty_questions: {error_rate: 0.1, knowledge_path: ""}
 simulator: {termination_signal: "<END>", max_futures: 5}
 services:
-  reward: {listen: "0.0.0.0:0", metrics: null}
+  reward: {listen: "0.0.0.0:0", metrics: null, workers: 3}
   simulator: {listen: "unix:/tmp/simulator.sock", metrics: "[::1]:9465", target: "dns:///sim:1"}
   evaluator: {listen: "[::]:65535", metrics: "localhost:0"}
   tls:
@@ -31,6 +31,7 @@ services:
     require_client_certificate: true
   drain_notice_seconds: 0
   drain_grace_seconds: 86400
+  max_connection_age_seconds: 300
   deadline_margin_seconds: 0.25
 """
 
@@ -47,6 +48,8 @@ def test_every_field_can_be_set() -> None:
     assert config.services.tls is not None
     assert config.services.tls.require_client_certificate
     assert config.services.drain_notice_seconds == 0.0
+    assert config.services.max_connection_age_seconds == 300.0
+    assert (config.services.reward.workers, config.services.simulator.workers) == (3, 1)
     assert config.services.deadline_margin_seconds == 0.25
 
 
@@ -85,7 +88,7 @@ REFUSED = {
     ),
     "key of a service": (
         'services: {reward: {listen: "127.0.0.1:1", metrics: null, listens: 1}}',
-        {"services.reward.listens": "did you mean 'listen'? (known: listen, metrics, target)"},
+        {"services.reward.listens": "did you mean 'listen'? (known: listen, metrics, target,"},
     ),
     "key of the services": (
         "services: {drain_notice: 1.0}",
@@ -178,6 +181,22 @@ REFUSED = {
     "negative time": (
         "services: {deadline_margin_seconds: -1}",
         {"services.deadline_margin_seconds": "greater than or equal to 0"},
+    ),
+    "no workers": (
+        'services: {reward: {listen: "localhost:1", metrics: null, workers: 0}}',
+        {"services.reward.workers": "greater than or equal to 1"},
+    ),
+    "connections of no age": (
+        "services: {max_connection_age_seconds: 0}",
+        {"services.max_connection_age_seconds": "greater than or equal to 1"},
+    ),
+    "list of names": (
+        'services: {simulator: {listen: "localhost:1", metrics: null, target: "a:1,b:2"}}',
+        {"services.simulator.target": "'a:1' in it is no IP address with a port; replicas with"},
+    ),
+    "list of both kinds of addresses": (
+        'services: {simulator: {listen: "l:1", metrics: null, target: "[::1]:1,127.0.0.1:2"}}',
+        {"services.simulator.target": "mixes IPv4 and IPv6 addresses"},
     ),
     # Addresses
     **{

@@ -24,10 +24,13 @@ from foresight_services.bootstrap.caching import cached
 from foresight_services.bootstrap.evaluator import build_evaluator
 from foresight_services.bootstrap.identity import SimulatorIdentity
 from foresight_services.bootstrap.models import Models
+from foresight_services.bootstrap.peers import open_peers
 from foresight_services.bootstrap.recording import build_recording
 from foresight_services.bootstrap.remotes import remote_access
+from foresight_services.bootstrap.scraping import metrics_endpoint
 from foresight_services.bootstrap.tools import Workshop
-from foresight_services.config import BuiltinModelConfig, Config, ServiceConfig
+from foresight_services.bootstrap.worker_rules import WorkersPolicyStore, check_workers, service_of
+from foresight_services.config import BuiltinModelConfig, Config
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
@@ -40,13 +43,13 @@ from foresight_services.evaluator.servicer import EvaluatorServicer
 from foresight_services.models.recording import Recording
 from foresight_services.reward.policy_servicer import PolicyServicer
 from foresight_services.reward.servicer import RewardServicer
-from foresight_services.rpc.channel import Peer, open_peer, read_tls
+from foresight_services.rpc.channel import Peer, read_tls
 from foresight_services.rpc.server import Registration, Server, wait_until_serving
 from foresight_services.simulator.remote import RemoteSimulator
 from foresight_services.simulator.servicer import SimulatorServicer
 from foresight_services.tasks.presets import load_presets
 from foresight_services.telemetry.inert import InertTelemetry
-from foresight_services.telemetry.prometheus import MetricsEndpoint, PrometheusTelemetry
+from foresight_services.telemetry.prometheus import PrometheusTelemetry
 from foresight_services.worlds.goals import WorldGoals
 from foresight_services.worlds.registry import make_worlds
 from foresight_services.worlds.world import World
@@ -93,6 +96,8 @@ def check(config: Config) -> None:
     build_evaluator(config, MonotonicClock(), models)
     remote_access(config)
     load_presets(Path(config.tasks_path) if config.tasks_path else None)
+    for name in ("reward", "simulator", "evaluator"):
+        check_workers(config, name)
     if config.services.tls is not None:
         read_tls(config.services.tls)
 
@@ -105,17 +110,11 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
         InvalidInput: where an address cannot be listened on or a file cannot be used.
     """
     clock, telemetry = MonotonicClock(), PrometheusTelemetry()
-    where = config.services.reward if what == "all" else getattr(config.services, what)
+    where = service_of(config, what)
     async with AsyncExitStack() as stack:
         peers: tuple[Peer, ...] = ()
         if what == "reward":
-            peers = tuple(
-                _peer(name, settings, config)
-                for name, settings in (
-                    ("simulator", config.services.simulator),
-                    ("evaluator", config.services.evaluator),
-                )
-            )
+            peers = open_peers(config)
             for peer in peers:
                 stack.push_async_callback(peer.channel.close)
         # The reward service knows no model, and need not have what the others' models need.
@@ -141,13 +140,17 @@ async def running(config: Config, what: ServiceName) -> AsyncIterator[RunningSer
             config, what, peers, models, workshop, remotes, clock, telemetry, stack
         )
         server = Server(
-            registrations, config=config, clock=clock, observe=telemetry.request_finished
+            registrations,
+            config=config,
+            clock=clock,
+            observe=telemetry.request_finished,
+            shares_port=where.workers > 1,
         )
         address = await server.start(where.listen)
         stack.push_async_callback(server.stop)
         metrics = None
         if where.metrics is not None:
-            endpoint = _metrics_endpoint(telemetry, where.metrics)
+            endpoint = metrics_endpoint(telemetry.registry, where.metrics)
             stack.callback(endpoint.close)
             metrics = endpoint.address
         readiness = asyncio.create_task(server.serve_when(partial(_ready, models, peers)))
@@ -189,7 +192,7 @@ async def _registrations(
         evaluator_servicer = EvaluatorServicer(evaluator, clock)
         served.append(_register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer))
     if simulator is not None and evaluator is not None:
-        policies = build_policies()
+        policies = build_policies(workers=service_of(config, what).workers)
         kept = None
         # An answer from a cache would be missing in a recording, and in a replay prove nothing.
         if config.recording is None:
@@ -217,9 +220,14 @@ def _register(name: str, module: ModuleType, servicer: object) -> Registration:
     return Registration(f"foresight.v1.{name}", partial(add, servicer))
 
 
-def build_policies() -> PolicyRegistry:
-    """Return an empty registry of published policies, kept by this process."""
-    return PolicyRegistry(store=MemoryPolicyStore(), now_ns=time.time_ns)
+def build_policies(workers: int = 1) -> PolicyRegistry:
+    """Return an empty registry of published policies, kept by this process if it is the only one.
+
+    Args:
+        workers: processes that serve the same.
+    """
+    store = MemoryPolicyStore() if workers == 1 else WorkersPolicyStore()
+    return PolicyRegistry(store=store, now_ns=time.time_ns)
 
 
 def build_rewards(
@@ -283,18 +291,6 @@ def _worlds(config: Config) -> Mapping[str, World]:
     except (OSError, ValueError) as error:
         field = "worlds.twenty_questions.knowledge_path"
         raise InvalidInput((Violation(field, f"cannot be used: {error}"),)) from error
-
-
-def _metrics_endpoint(telemetry: PrometheusTelemetry, address: str) -> MetricsEndpoint:
-    try:
-        return MetricsEndpoint(telemetry, address)
-    except (OSError, OverflowError) as error:
-        problem = f"cannot listen on {address}: {error}"
-        raise InvalidInput((Violation("metrics", problem),)) from error
-
-
-def _peer(name: str, settings: ServiceConfig, config: Config) -> Peer:
-    return open_peer(name, settings.target or settings.listen, config)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -6,35 +6,22 @@ flight to finish, exit 0. A second one stops at once.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import sys
-from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
 
-from foresight_services.bootstrap import RunningService, ServiceName, running
+from foresight_services.bootstrap import RunningService, ServiceName
+from foresight_services.bootstrap.worker_rules import check_workers, service_of
 from foresight_services.cli.config_file import read_config
 from foresight_services.cli.event_loop import run
-from foresight_services.cli.exit_codes import ExitCode
 from foresight_services.cli.failures import wrong
+from foresight_services.cli.log import LogLevel, log_to_stderr
+from foresight_services.cli.serving import Announcements, Orders, serve_until_told
 from foresight_services.cli.terminal import say
 from foresight_services.config import Config, ServiceConfig
 
-_log: Final = logging.getLogger("foresight")
-
 _NO_METRICS: Final = "none"
-
-
-class LogLevel(StrEnum):
-    """How much is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 def serve(
@@ -65,6 +52,10 @@ def serve(
     evaluator: Annotated[
         str | None, typer.Option(help="Where `reward` finds the evaluator.", metavar="TARGET")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that share the port.", metavar="N"),
+    ] = None,
     log_level: Annotated[
         LogLevel,
         typer.Option(help="Least severe messages to log: debug, info, ...", metavar="LEVEL"),
@@ -76,45 +67,36 @@ def serve(
 
     Prints one line when it listens and one when it is ready; logs go to stderr.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    log_to_stderr(log_level)
     peers = {"simulator": simulator, "evaluator": evaluator}
     for name, target in peers.items():
         if target is not None and what != "reward":
             raise wrong(f"--{name}", f"is for `serve reward` only, not for `serve {what}`")
     settings = _with_peers(read_config(config), peers)
-    settings = _with_addresses(settings, what, listen=listen, metrics=metrics)
-    signals: asyncio.Queue[int] = asyncio.Queue()
-    return run(_serve(settings, what, signals), on_signal=signals.put_nowait)
+    settings = _with_options(settings, what, listen=listen, metrics=metrics, workers=workers)
+    check_workers(settings, what, field="" if workers is None else "--workers")
+    orders = Orders()
+    return run(_serve(settings, what, orders, log_level), on_signal=orders.signalled)
 
 
-async def _serve(config: Config, what: ServiceName, signals: asyncio.Queue[int]) -> int:
-    async with running(config, what) as service:
-        metrics = "no metrics" if service.metrics is None else f"metrics on {_url(service.metrics)}"
-        say(f"serving {what} on {service.address}, {metrics}")
-        first = asyncio.create_task(signals.get())
-        await asyncio.wait((first, service.ready), return_when=asyncio.FIRST_COMPLETED)
-        if service.ready.done():
-            service.ready.result()
-            say(f"{what} is ready")
-        await first
-        return await _drain(service, asyncio.create_task(signals.get()))
+async def _serve(config: Config, what: ServiceName, orders: Orders, log_level: LogLevel) -> int:
+    def listening(address: str, metrics: str | None) -> None:
+        told = "no metrics" if metrics is None else f"metrics on {_url(metrics)}"
+        say(f"serving {what} on {address}, {told}")
 
+    def ready() -> None:
+        say(f"{what} is ready")
 
-async def _drain(service: RunningService, second: asyncio.Task[int]) -> int:
-    """Let calls finish, unless a second signal comes first; return the exit code."""
-    _log.info("draining; a second signal stops at once")
-    drain = asyncio.create_task(service.server.drain())
-    await asyncio.wait((drain, second), return_when=asyncio.FIRST_COMPLETED)
-    if second.done():
-        drain.cancel()
-        return 128 + second.result()
-    second.cancel()
-    await drain
-    return ExitCode.OK
+    if service_of(config, what).workers == 1:
+
+        def serving(service: RunningService) -> None:
+            listening(service.address, service.metrics)
+
+        return await serve_until_told(config, what, orders, Announcements(serving, ready))
+    # What it needs is not there on every system.
+    from foresight_services.cli.serve_workers import serve_by_workers
+
+    return await serve_by_workers(config, what, orders, log_level, listening=listening, ready=ready)
 
 
 def _url(address: str) -> str:
@@ -122,16 +104,24 @@ def _url(address: str) -> str:
 
 
 def _with_peers(config: Config, targets: dict[str, str | None]) -> Config:
-    changes = {
-        name: getattr(config.services, name).model_copy(update={"target": target})
-        for name, target in targets.items()
-        if target is not None
-    }
+    changes = {}
+    for name, target in targets.items():
+        if target is not None:
+            fields = getattr(config.services, name).model_dump()
+            try:
+                changes[name] = ServiceConfig.model_validate(fields | {"target": target})
+            except ValidationError as error:
+                raise wrong(f"--{name}", error.errors()[0]["msg"]) from error
     return _with_services(config, changes)
 
 
-def _with_addresses(
-    config: Config, what: ServiceName, *, listen: str | None, metrics: str | None
+def _with_options(
+    config: Config,
+    what: ServiceName,
+    *,
+    listen: str | None,
+    metrics: str | None,
+    workers: int | None,
 ) -> Config:
     name = "reward" if what == "all" else what
     fields = getattr(config.services, name).model_dump()
@@ -139,6 +129,8 @@ def _with_addresses(
         fields["listen"] = listen
     if metrics is not None:
         fields["metrics"] = None if metrics == _NO_METRICS else metrics
+    if workers is not None:
+        fields["workers"] = workers
     try:
         service = ServiceConfig.model_validate(fields)
     except ValidationError as error:

@@ -7,7 +7,7 @@ other `FORESIGHT_` variable is an error, because it was meant to do something. K
 are in the variables that the models' sections name.
 """
 
-from foresight_services.config.load import ENVIRONMENT, load_config, parse_config
+from foresight_services.config.load import ENVIRONMENT, load_config, parse_config, with_secrets
 from foresight_services.config.models import BuiltinModelConfig, ModelConfig
 from foresight_services.config.recording import RecordingConfig
 from foresight_services.config.root import (
@@ -36,4 +36,5 @@ __all__ = [
     "WorldsConfig",
     "load_config",
     "parse_config",
+    "with_secrets",
 ]

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from foresight_services.config.models import Count, Name, Positive, Url
 from foresight_services.config.section import Section
+from foresight_services.config.target import Target
 
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
 
@@ -86,8 +87,8 @@ class BertScoreConfig(Section):
 class RemoteEvaluatorConfig(Section):
     """Another EvaluatorService that scores some of the metrics."""
 
-    target: Name
-    """Where it listens, a gRPC target such as `127.0.0.1:50060`."""
+    target: Annotated[Target, Field(min_length=1)]
+    """Where it listens, a gRPC target such as `127.0.0.1:50060`, or several addresses."""
     tls_ca_path: str = ""
     """PEM file of the authorities that it is checked against. Default: no TLS."""
     token_env: str = ""

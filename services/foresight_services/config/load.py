@@ -40,6 +40,11 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
     if path is None and environment.get("FORESIGHT_CONFIG"):
         path = Path(environment["FORESIGHT_CONFIG"])
     config = Config() if path is None else parse_config(_read(path))
+    return with_secrets(config, environment)
+
+
+def with_secrets(config: Config, environment: Mapping[str, str]) -> Config:
+    """Return `config` with the secrets of `environment`."""
     token = environment.get("FORESIGHT_TOKEN")
     return config.model_copy(update={"token": SecretStr(token) if token else None})
 

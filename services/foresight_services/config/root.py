@@ -13,6 +13,7 @@ from foresight_services.config.evaluator import EvaluatorConfig, TranscriptName
 from foresight_services.config.models import BuiltinModelConfig, ModelConfig, PriceConfig
 from foresight_services.config.recording import RecordingConfig
 from foresight_services.config.section import Section
+from foresight_services.config.target import Target
 from foresight_services.worlds.world import TERMINATION_SIGNAL
 
 
@@ -101,8 +102,12 @@ class ServiceConfig(Section):
     """Address that gRPC listens on."""
     metrics: HostAndPort | None
     """`host:port` of the Prometheus endpoint; null for none."""
-    target: str = ""
-    """Where the reward service finds it, a gRPC target. Default: the address it listens on."""
+    target: Target = ""
+    """Where the reward service finds it: a gRPC target such as `dns:///simulator:50052`, or the
+    addresses of its replicas, such as `10.0.0.1:50052,10.0.0.2:50052`. Default: the address that
+    it listens on."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that share the port. The reward service opens several connections to each."""
 
 
 class ServicesConfig(Section):
@@ -120,6 +125,9 @@ class ServicesConfig(Section):
     """Time between NOT_SERVING and refusing new calls, so that balancers can turn away."""
     drain_grace_seconds: Seconds = 60.0
     """Time that calls in flight are given to finish after SIGTERM."""
+    max_connection_age_seconds: Annotated[float, Field(ge=1, le=86_400)] | None = None
+    """Age at which a caller is asked to connect anew, so that it finds new replicas; calls in
+    flight are let finish. Default: no limit."""
     deadline_margin_seconds: Seconds = 0.05
     """Time before the caller's deadline, and 0.2 ms more for each future asked for, at which the
     best estimate so far is returned."""

@@ -126,6 +126,8 @@ class LocalSession:
 
 def _check_details(info: MetricInfo, score: Score) -> None:
     """Raise Upstream where a number beside the score is none."""
+    if score.spread is None and not score.parts and not score.verdicts:
+        return
     numbers = {**score.parts, "spread": score.spread or 0.0}
     wrong = next((name for name, number in numbers.items() if not math.isfinite(number)), None)
     if wrong is None and all(math.isfinite(verdict.score) for verdict in score.verdicts):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
@@ -19,7 +19,14 @@ from foresight_services.core import checks, published
 from foresight_services.core.budget import Account, open_account, purse_of
 from foresight_services.core.conversation import Conversation, Message, next_speaker
 from foresight_services.core.deadline import until
-from foresight_services.core.errors import DomainError, NotFound, Reason, Violation, failure_from
+from foresight_services.core.errors import (
+    DomainError,
+    Failure,
+    NotFound,
+    Reason,
+    Violation,
+    failure_from,
+)
 from foresight_services.core.fanout import as_finished
 from foresight_services.core.future import (
     Future,
@@ -93,6 +100,20 @@ def _unknown(policy: PolicyRef) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """What holds for all futures of one sample index."""
+
+    goal: str
+    """What the user wants."""
+    persona: str
+    """Who the user is; empty for nobody in particular."""
+    user: Task
+    """What the user may know."""
+    policy: Task
+    """What the policy may know."""
+
+
 class Simulation:
     """Simulates futures; implements the port `Simulator`."""
 
@@ -136,11 +157,13 @@ class Simulation:
         checks.require(chain(_violations(request), self._unknown_personas(request)))
         self._goals.check(request.task)
         async with self._policy(request, deadline) as policy:
-            goals = self._draw_goals(request)
+            samples = self._draw_samples(request)
             asked = self._clock.now()
             account = open_account(request.budget, calls_per_future=request.horizon_messages)
             futures = (
-                self._paid(request, policy, goals[which.sample], which, asked, deadline, account)
+                self._future(
+                    request, policy, samples[which.sample], which, asked, deadline, account
+                )
                 for which in request.futures
             )
             async with aclosing(as_finished(futures, at_once=self._max_futures)) as finished:
@@ -167,85 +190,75 @@ class Simulation:
                 model = await stack.enter_async_context(self._published.open(version))
             yield ResolvedPolicy(version.ref, model)
 
-    def _draw_goals(self, request: SimulationRequest) -> Mapping[int, str]:
-        """Return what the user wants in each sample, whatever the candidate."""
-        task = request.task
-        return {
-            sample: task.goal
-            or self._goals.draw(task, request.prefix, derive_seed(request.seed, sample, "goal"))
-            for sample in {which.sample for which in request.futures}
-        }
-
-    async def _paid(
-        self,
-        request: SimulationRequest,
-        policy: ResolvedPolicy,
-        goal: str,
-        which: FutureId,
-        asked: float,
-        deadline: float | None,
-        account: Account | None,
-    ) -> Future:
-        """Return one future, whose calls are paid from the request's account."""
-        with purse_of(account, sample=which.sample, candidate=which.candidate) as purse:
-            return await self._future(request, policy, goal, which, asked, deadline, Ledger(purse))
+    def _draw_samples(self, request: SimulationRequest) -> Mapping[int, _Sample]:
+        """Return what holds for each sample index, whatever the candidate."""
+        task, seed = request.task, request.seed
+        policy = seen_by_policy(task)
+        drawn: dict[int, _Sample] = {}
+        for sample in {which.sample for which in request.futures}:
+            goal = task.goal or self._goals.draw(
+                task, request.prefix, derive_seed(seed, sample, "goal")
+            )
+            persona = ""
+            if self._personas is not None:
+                draw = derive_seed(seed, sample, "persona")
+                persona = self._personas.draw(draw, request.personas)
+            drawn[sample] = _Sample(goal, persona, seen_by_user(task, goal), policy)
+        return drawn
 
     async def _future(
         self,
         request: SimulationRequest,
         policy: ResolvedPolicy,
-        goal: str,
+        drawn: _Sample,
         which: FutureId,
         asked: float,
         deadline: float | None,
-        ledger: Ledger,
+        account: Account | None,
     ) -> Future:
-        """Return one future; what fails in it is its own failure and no other's."""
+        """Return one future, paid from the request's account; its failure is no other's."""
         start = self._clock.now()
         fingerprint = self._fingerprint(request.policy)
         said: list[Message] = []
-        try:
-            async with until(deadline, self._clock), self._place(asked):
-                outcome = await self._play(request, policy, goal, which, said, ledger, deadline)
-        except Exception as error:
-            failure = failure_from(error)
-            self._telemetry.future_finished(failure.reason)
-            usage = ledger.usage(messages=len(said), seconds=self._clock.now() - start)
-            return Future(which, failure, usage, fingerprint)
-        self._telemetry.future_finished("ok")
+        outcome: SimulatedFuture | Failure
+        with purse_of(account, sample=which.sample, candidate=which.candidate) as purse:
+            ledger = Ledger(purse)
+            try:
+                # One of the places is held, after waiting in line for it since `asked`.
+                async with until(deadline, self._clock), self._places:
+                    self._telemetry.stage_finished("queue", self._clock.now() - asked)
+                    self._telemetry.futures_in_flight(+1)
+                    try:
+                        outcome = await self._play(
+                            request, policy, drawn, which, said, ledger, deadline
+                        )
+                    finally:
+                        self._telemetry.futures_in_flight(-1)
+            except Exception as error:
+                outcome = failure_from(error)
+        status = outcome.reason if isinstance(outcome, Failure) else "ok"
+        self._telemetry.future_finished(status)
         usage = ledger.usage(messages=len(said), seconds=self._clock.now() - start)
         return Future(which, outcome, usage, fingerprint)
-
-    @asynccontextmanager
-    async def _place(self, asked: float) -> AsyncIterator[None]:
-        """Hold one of the places for futures, waiting in line for it since `asked`."""
-        async with self._places:
-            self._telemetry.stage_finished("queue", self._clock.now() - asked)
-            self._telemetry.futures_in_flight(+1)
-            try:
-                yield
-            finally:
-                self._telemetry.futures_in_flight(-1)
 
     async def _play(
         self,
         request: SimulationRequest,
         policy: ResolvedPolicy,
-        goal: str,
+        drawn: _Sample,
         which: FutureId,
         said: list[Message],
         ledger: Ledger,
         deadline: float | None,
     ) -> SimulatedFuture:
         """Take turns; every message is appended to `said` when it is known."""
-        task, seed, sample = request.task, request.seed, which.sample
+        seed, sample = request.seed, which.sample
         candidate = Message("assistant", request.candidates[which.candidate])
         opening: Conversation = (*request.prefix, candidate)
         sides = {
-            "user": (self._user, seen_by_user(task, goal)),
-            "assistant": (policy.model, seen_by_policy(task)),
+            "user": (self._user, drawn.user),
+            "assistant": (policy.model, drawn.policy),
         }
-        persona = self._persona(request, sample)
         termination = Termination.HORIZON
         for index in range(request.horizon_messages):
             conversation = (*opening, *said)
@@ -259,7 +272,7 @@ class Simulation:
                 max_tokens=request.max_message_tokens,
                 ledger=ledger,
                 deadline=deadline,
-                persona=persona if speaker == "user" else "",
+                persona=drawn.persona if speaker == "user" else "",
                 system_prompt=speaker != "user" and sample < request.system_prompt_samples,
                 proactive=speaker != "user" and sample < request.proactive_samples,
             )
@@ -275,14 +288,7 @@ class Simulation:
             if speaker == "user" and self._signal in reply.text:
                 termination = Termination.USER_ENDED
                 break
-        return SimulatedFuture(goal, tuple(said), termination, policy.ref, persona)
-
-    def _persona(self, request: SimulationRequest, sample: int) -> str:
-        """Return who the user is in this sample, whatever the candidate."""
-        if self._personas is None:
-            return ""
-        seed = derive_seed(request.seed, sample, "persona")
-        return self._personas.draw(seed, request.personas)
+        return SimulatedFuture(drawn.goal, tuple(said), termination, policy.ref, drawn.persona)
 
     def _unknown_personas(self, request: SimulationRequest) -> Iterator[Violation]:
         """Yield every persona that the simulator has not; rules play none and take any name."""

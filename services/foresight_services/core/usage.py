@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import fsum
 from types import MappingProxyType
+from typing import Final
 
 from foresight_services.core.budget import Purse
 
@@ -40,6 +42,10 @@ class ModelUsage:
         )
 
 
+NO_USAGE: Final = ModelUsage()
+"""No call at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """The cost of a result."""
@@ -52,48 +58,100 @@ class Usage:
     """Wall time from start to end of the work."""
 
 
+class _Account:
+    """What one role has cost so far; grows in place, as it does with every call."""
+
+    __slots__ = ("_cached", "_calls", "_completion", "_dollars", "_hedges", "_prompt", "_retries")
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._prompt = 0
+        self._completion = 0
+        self._cached = 0
+        self._retries = 0
+        self._hedges = 0
+        # Each amount, because sums of floats depend on the order, and calls end in any.
+        self._dollars: list[float] = []
+
+    def add(self, usage: ModelUsage) -> None:
+        """Add `usage`."""
+        self._calls += usage.calls
+        self._prompt += usage.prompt_tokens
+        self._completion += usage.completion_tokens
+        self._cached += usage.cached_tokens
+        self._retries += usage.retries
+        self._hedges += usage.hedges
+        if usage.dollars:
+            self._dollars.append(usage.dollars)
+
+    def usage(self) -> ModelUsage:
+        """Return the account so far."""
+        return ModelUsage(
+            self._calls,
+            self._prompt,
+            self._completion,
+            self._cached,
+            self._retries,
+            self._hedges,
+            fsum(self._dollars) if self._dollars else 0.0,
+        )
+
+
 class Ledger:
     """Collects what the model calls of one future or one scoring cost, failed calls included.
 
-    It also holds what the calls may cost, so that every call that is written down can be paid.
+    It also holds what the calls may cost, so that every call that is written down can be paid. The
+    account is the same whatever the order in which calls end.
     """
+
+    __slots__ = ("_accounts", "purse")
 
     def __init__(self, purse: Purse | None = None) -> None:
         """Start an empty account; `purse` is None where the request has no budget."""
         self.purse = purse
-        self._models: dict[str, ModelUsage] = {}
+        self._accounts: dict[str, _Account] = {}
 
     def record(self, role: str, usage: ModelUsage) -> None:
         """Add `usage` to the account of `role`."""
-        self._models[role] = self.of(role) + usage
+        account = self._accounts.get(role)
+        if account is None:
+            account = self._accounts[role] = _Account()
+        account.add(usage)
 
     def of(self, role: str) -> ModelUsage:
         """Return the account of `role` so far."""
-        return self._models.get(role, ModelUsage())
+        account = self._accounts.get(role)
+        return NO_USAGE if account is None else account.usage()
 
     def usage(self, *, messages: int, seconds: float) -> Usage:
         """Return the account so far."""
-        return Usage(messages, MappingProxyType(dict(self._models)), seconds)
+        models = {role: account.usage() for role, account in self._accounts.items()}
+        return Usage(messages, MappingProxyType(models), seconds)
 
 
 class CallLedger(Ledger):
     """The same account during one call, which also tells what was written into it from here."""
 
+    __slots__ = ("noted",)
+
     def __init__(self, ledger: Ledger) -> None:
         """Write into `ledger`."""
         self.purse = ledger.purse
-        self._models = ledger._models
-        self.noted = ModelUsage()
+        self._accounts = ledger._accounts
+        self.noted = NO_USAGE
         """What was written from here."""
 
     def record(self, role: str, usage: ModelUsage) -> None:
         """Add `usage` to the account of `role`."""
         super().record(role, usage)
-        self.noted += usage
+        self.noted = usage if self.noted is NO_USAGE else self.noted + usage
 
 
 def total(parts: Iterable[Usage], *, seconds: float) -> Usage:
-    """Add up messages, calls and tokens; work overlaps, so the caller gives the wall time."""
+    """Add up messages, calls and tokens; work overlaps, so the caller gives the wall time.
+
+    The total does not depend on the order of the parts, not even in the last bit of the dollars.
+    """
     messages = 0
     ledger = Ledger()
     for part in parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
@@ -9,8 +10,7 @@ from foresight.v1 import evaluator_service_pb2 as pb
 from foresight.v1 import evaluator_service_pb2_grpc as pb_grpc
 from foresight_services.core import checks
 from foresight_services.core.errors import InvalidInput, Violation
-from foresight_services.core.future import EvaluationItem, EvaluationSetup
-from foresight_services.core.merge import merge
+from foresight_services.core.future import ConversationScores, EvaluationItem, EvaluationSetup
 from foresight_services.core.ports import Clock, EvaluationSession, Evaluator
 from foresight_services.evaluator.codec import decode_item, decode_setup, encode_scores
 from foresight_services.rpc.codec import encode_info
@@ -36,23 +36,56 @@ class EvaluatorServicer(pb_grpc.EvaluatorServiceServicer):
         async with self._evaluator.open(setup, deadline=deadline) as session:
             infos = [encode_info(info) for info in session.metrics]
             yield pb.EvaluateResponse(ready=pb.EvaluationReady(metrics=infos))
-            answers = merge(_answers(session, request_iterator, setup))
-            async with aclosing(answers):
-                async for answer in answers:
-                    yield answer
+            async with aclosing(_scored(session, request_iterator, setup)) as scored:
+                async for scores in scored:
+                    yield pb.EvaluateResponse(scores=encode_scores(scores))
 
 
-async def _answers(
+async def _scored(
     session: EvaluationSession, requests: AsyncIterator[pb.EvaluateRequest], setup: EvaluationSetup
-) -> AsyncIterator[AsyncGenerator[pb.EvaluateResponse, None]]:
-    """Yield, for each conversation as it comes in, the stream of its one answer."""
-    async for request in requests:
-        if request.WhichOneof("request") != "conversation":
-            problem = "is missing; every request after the setup must be a conversation"
-            raise InvalidInput((Violation("conversation", problem),))
-        item = decode_item(request.conversation)
-        checks.require(_violations(item, setup))
-        yield _answer(session, item)
+) -> AsyncGenerator[ConversationScores, None]:
+    """Yield the scores of each conversation as they come; the first exception ends it.
+
+    Close the generator to cancel what has not finished; it returns when everything has stopped.
+    """
+    running: set[asyncio.Task[ConversationScores]] = set()
+    ended: asyncio.Queue[asyncio.Task[ConversationScores] | asyncio.Task[None]] = asyncio.Queue()
+
+    def end(task: asyncio.Task[ConversationScores]) -> None:
+        running.discard(task)
+        ended.put_nowait(task)
+
+    async def begin_all() -> None:
+        async for request in requests:
+            task = asyncio.create_task(session.score(_item(request, setup)))
+            running.add(task)
+            task.add_done_callback(end)
+
+    reader = asyncio.create_task(begin_all())
+    reader.add_done_callback(ended.put_nowait)
+    reading = True
+    try:
+        while running or reading or not ended.empty():
+            scores = (await ended.get()).result()
+            if scores is None:
+                reading = False
+            else:
+                yield scores
+    finally:
+        tasks = (reader, *running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _item(request: pb.EvaluateRequest, setup: EvaluationSetup) -> EvaluationItem:
+    """Return the conversation that `request` brings."""
+    if request.WhichOneof("request") != "conversation":
+        problem = "is missing; every request after the setup must be a conversation"
+        raise InvalidInput((Violation("conversation", problem),))
+    item = decode_item(request.conversation)
+    checks.require(_violations(item, setup))
+    return item
 
 
 def _violations(item: EvaluationItem, setup: EvaluationSetup) -> Iterator[Violation]:
@@ -65,10 +98,3 @@ def _violations(item: EvaluationItem, setup: EvaluationSetup) -> Iterator[Violat
         yield from checks.integer(path, index, 0, len(setup.metrics) - 1)
     if list(applied) != sorted(set(applied)):
         yield Violation("conversation.metrics", "must be in ascending order, each once")
-
-
-async def _answer(
-    session: EvaluationSession, item: EvaluationItem
-) -> AsyncGenerator[pb.EvaluateResponse, None]:
-    scores = await session.score(item)
-    yield pb.EvaluateResponse(scores=encode_scores(scores))

@@ -15,7 +15,7 @@ from foresight_services.core.ports import (
     Stage,
     Telemetry,
 )
-from foresight_services.core.usage import CallLedger, ModelUsage
+from foresight_services.core.usage import NO_USAGE, CallLedger, ModelUsage
 from foresight_services.models.pricing import Price
 
 STAGES: Final[dict[ModelRole, Stage]] = {
@@ -48,27 +48,25 @@ class MeteredModel:
         What decorators within write into the ledger, retries and hedges, belongs to this call.
         """
         start = self._clock.now()
-        ledger = CallLedger(request.ledger)
-        calls = 0
+        role, ledger = request.role, CallLedger(request.ledger)
+        usage = NO_USAGE
         try:
             reply = await self._model.complete(replace(request, ledger=ledger))
-            calls = 1
+            usage = ModelUsage(1, reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
         except Exception as error:
-            self._telemetry.model_called(request.role, "error")
+            self._telemetry.model_called(role, "error")
             # A call that the budget forbids is not made.
-            refused = isinstance(error, DomainError) and error.reason is Reason.BUDGET_EXHAUSTED
-            calls = 0 if refused else 1
+            if not (isinstance(error, DomainError) and error.reason is Reason.BUDGET_EXHAUSTED):
+                usage = ModelUsage(1)
             raise
         else:
-            self._telemetry.model_called(request.role, "ok")
-            ledger.record(
-                request.role,
-                ModelUsage(0, reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens),
-            )
+            self._telemetry.model_called(role, "ok")
         finally:
-            self._telemetry.stage_finished(STAGES[request.role], self._clock.now() - start)
-            dollars = 0.0 if self._price is None else self._price.of(ledger.noted)
-            if calls or dollars:
-                ledger.record(request.role, ModelUsage(calls, dollars=dollars))
-            self._telemetry.model_spent(request.role, ledger.noted)
+            self._telemetry.stage_finished(STAGES[role], self._clock.now() - start)
+            if self._price is not None:
+                dollars = self._price.of(ledger.noted + usage)
+                usage = replace(usage, dollars=dollars) if dollars else usage
+            if usage is not NO_USAGE:
+                ledger.record(role, usage)
+            self._telemetry.model_spent(role, ledger.noted)
         return reply

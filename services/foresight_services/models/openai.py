@@ -1,4 +1,4 @@
-"""The `openai` backend: any server of the OpenAI chat API, directly on aiohttp.
+"""The `openai` backend: any server of the OpenAI chat API, over connections of its own.
 
 One call of the port is one HTTP call, unless the server turns out not to give several choices at
 once or not to know JSON schemas. Nothing is retried here: decorators on the port do that.
@@ -14,11 +14,13 @@ import re
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from yarl import URL
 
+from foresight_services.core.conversation import Conversation, Message
 from foresight_services.core.errors import DeadlinePassed
 from foresight_services.core.ports import ChatReply, ChatRequest, Clock
 from foresight_services.models.faults import FaultKind, ModelFault
@@ -30,6 +32,9 @@ _log: Final = logging.getLogger(__name__)
 
 _SEEDS: Final = 2**31 - 2**16
 """Seeds are sent modulo this: every server takes them, and those of further choices, as int32."""
+
+_LONGEST_KEPT: Final = 16_000
+"""Characters of a system message up to which it is kept as JSON."""
 
 _RESERVED: Final = frozenset({"messages", "model", "n", "stream"})
 """Fields that a configuration cannot set."""
@@ -196,7 +201,7 @@ class OpenAIModel:
             timeout = min(timeout, request.deadline - self._clock.now())
             if timeout <= 0:
                 raise DeadlinePassed
-        body = _encode(self._body(request, offset, n, schema)).encode()
+        body = _encoded(self._body(request, offset, n, schema), request.messages)
         try:
             answer = await self._server.post(body, timeout)
         except ModelFault as fault:
@@ -215,11 +220,8 @@ class OpenAIModel:
         return draw
 
     def _body(self, request: ChatRequest, offset: int, n: int, schema: bool) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            **self._fixed,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            "max_tokens": request.max_tokens,
-        }
+        """Return all of the body but the messages."""
+        body: dict[str, Any] = {**self._fixed, "max_tokens": request.max_tokens}
         if n > 1:
             body["n"] = n
         if self._settings.seed_mode:
@@ -246,6 +248,24 @@ def _plain(value: Any) -> Any:
 
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
+
+
+def _encoded(body: Mapping[str, Any], messages: Conversation) -> bytes:
+    """Return `body` with `messages` as JSON."""
+    told = ",".join(map(_message, messages))
+    return f'{_encode(body)[:-1]},"messages":[{told}]}}'.encode()
+
+
+def _message(message: Message) -> str:
+    # Instructions come with every call, and are long; what is said in conversations differs.
+    if message.role == "system" and len(message.content) <= _LONGEST_KEPT:
+        return _instructions(message.content)
+    return f'{{"role":{_encode(message.role)},"content":{_encode(message.content)}}}'
+
+
+@lru_cache(maxsize=256)
+def _instructions(content: str) -> str:
+    return f'{{"role":"system","content":{_encode(content)}}}'
 
 
 async def _all(draws: Iterable[Coroutine[Any, Any, Draw]]) -> list[Draw]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -27,6 +26,8 @@ from foresight_services.core.objective import NO_CLAMP, Clamp, JsonValue, Metric
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import ModelUsage, Usage
 from foresight_services.rpc.status import decode_failure, encode_failure
+
+_MICROS: Final = 1_000_000
 
 
 def decode_messages(messages: Iterable[pb.Message]) -> Conversation:
@@ -270,7 +271,9 @@ def decode_usage(usage: pb.Usage) -> Usage:
         )
         for model in usage.models
     }
-    seconds = usage.wall_time.ToTimedelta().total_seconds()
+    wall = usage.wall_time
+    # In whole microseconds, as `Duration.ToTimedelta` has it, at a tenth of its time.
+    seconds = (wall.seconds * _MICROS + wall.nanos // 1000) / _MICROS
     return Usage(usage.messages, MappingProxyType(models), seconds)
 
 
@@ -288,5 +291,6 @@ def encode_usage(usage: Usage) -> pb.Usage:
             hedges=model.hedges,
             dollars=model.dollars,
         )
-    encoded.wall_time.FromTimedelta(timedelta(seconds=usage.seconds))
+    encoded.wall_time.seconds, micros = divmod(round(usage.seconds * _MICROS), _MICROS)
+    encoded.wall_time.nanos = micros * 1000
     return encoded

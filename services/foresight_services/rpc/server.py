@@ -24,9 +24,6 @@ _log: Final = logging.getLogger(__name__)
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
-# Without it a second process could listen on the same port and take half of the calls.
-_OPTIONS: Final = (*SIZE_OPTIONS, ("grpc.so_reuseport", 0))
-
 _HEALTH_CHECK_SECONDS: Final = 1.0
 """Time after which a peer that does not answer counts as not there yet."""
 
@@ -51,11 +48,15 @@ class Server:
         config: Config,
         clock: Clock,
         observe: RequestObserver,
+        shares_port: bool = False,
     ) -> None:
+        """Prepare a server; `shares_port` lets other workers listen on the same port."""
         self._config = config
         token = None if config.token is None else config.token.get_secret_value()
         interceptor = CallInterceptor(clock=clock, observe=observe, token=token)
-        self._server = grpc.aio.server(interceptors=[interceptor], options=list(_OPTIONS))
+        self._server = grpc.aio.server(
+            interceptors=[interceptor], options=_options(config, shares_port)
+        )
         self._health = health.aio.HealthServicer()
         self._names = ["", *(registration.name for registration in registrations)]
         for registration in registrations:
@@ -100,6 +101,16 @@ class Server:
     async def _set(self, status: Any) -> None:
         for name in self._names:
             await self._health.set(name, status)
+
+
+def _options(config: Config, shares_port: bool) -> list[tuple[str, int]]:
+    # Unless told to share, a second process on the same port would take half of the calls.
+    options = [*SIZE_OPTIONS, ("grpc.so_reuseport", int(shares_port))]
+    age = config.services.max_connection_age_seconds
+    if age is not None:
+        # gRPC has no limit for the calls that are in flight then.
+        options.append(("grpc.max_connection_age_ms", round(age * 1000)))
+    return options
 
 
 def _credentials(tls: TlsConfig) -> grpc.ServerCredentials:

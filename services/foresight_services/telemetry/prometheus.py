@@ -50,10 +50,7 @@ class PrometheusTelemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        Info("foresight_build", "The program that runs.", registry=self.registry).info(
-            {"version": version("foresight")}
-        )
+        tell_program(self.registry)
         self._reward_seconds = Histogram(
             "foresight_reward_seconds",
             "Time from a request's start to a candidate's result, by status.",
@@ -72,6 +69,7 @@ class PrometheusTelemetry:
             "foresight_futures_in_flight",
             "Futures that are being simulated now.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self._futures = Counter(
             "foresight_futures",
@@ -149,6 +147,13 @@ class PrometheusTelemetry:
         self._requests.labels(service, method, code).observe(seconds)
 
 
+def tell_program(registry: CollectorRegistry) -> None:
+    """Tell of the program and what runs it."""
+    PlatformCollector(registry=registry)
+    build = Info("foresight_build", "The program that runs.", registry=registry)
+    build.info({"version": version("foresight")})
+
+
 class SpendingCounters:
     """What models cost: by role, and by training job."""
 
@@ -219,14 +224,12 @@ class SpendingCounters:
 class MetricsEndpoint:
     """The HTTP endpoint that Prometheus scrapes, on a thread of its own."""
 
-    def __init__(self, telemetry: PrometheusTelemetry, address: str) -> None:
-        """Serve on `address`, `host:port`; port 0 takes any free one."""
+    def __init__(self, registry: CollectorRegistry, address: str) -> None:
+        """Serve `registry` on `address`, `host:port`; port 0 takes any free one."""
         host, _, port = address.rpartition(":")
         self._server: WSGIServer
         self._thread: Thread
-        self._server, self._thread = start_http_server(
-            int(port), host.strip("[]"), telemetry.registry
-        )
+        self._server, self._thread = start_http_server(int(port), host.strip("[]"), registry)
         self.address = f"{host}:{self._server.server_port}"
 
     def close(self) -> None:

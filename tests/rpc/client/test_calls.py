@@ -161,7 +161,7 @@ REMOTE = [
     "10.0.0.1:50051",
     "::1:50051",
     "[10.0.0.1]:50051",
-    "localhost:1,foresight:1",
+    "localhost:1,10.0.0.1:1",
     "0.0.0.0:50051",
     "localhost.example.com:1",
     "127.0.0.1.example.com:1",
@@ -184,7 +184,7 @@ def test_a_token_without_tls_never_leaves_this_machine(cls, target):
     with pytest.raises(ValueError, match="in plaintext: give tls") as caught:
         cls(target, token="s3cret")
     assert "s3cret" not in str(caught.value)
-    cls(target, token="s3cret", tls=Tls())
+    cls(target, token="s3cret", tls=Tls(server_name="foresight"))
     cls(target)
 
 

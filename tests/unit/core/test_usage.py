@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from foresight_services.core.usage import Ledger, ModelUsage, Usage, total
+from itertools import permutations
+
+from foresight_services.core.usage import CallLedger, Ledger, ModelUsage, Usage, total
 
 
 def test_a_ledger_keeps_one_account_for_each_role() -> None:
@@ -32,3 +34,29 @@ def test_a_total_adds_everything_but_time_which_overlaps() -> None:
         3, {"user": ModelUsage(2, 11, 3), "judge": ModelUsage(1, 7, 7)}, 6.5
     )
     assert total([], seconds=0.0) == Usage()
+
+
+def test_dollars_do_not_depend_on_the_order_in_which_calls_end() -> None:
+    costs = (0.1, 0.2, 0.3, 1e-9, 0.7)
+    ledgers = set()
+    totals = set()
+    for order in permutations(costs):
+        ledger = Ledger()
+        for dollars in order:
+            ledger.record("judge", ModelUsage(1, dollars=dollars))
+        ledgers.add(ledger.of("judge").dollars)
+        parts = [Usage(0, {"judge": ModelUsage(1, dollars=dollars)}) for dollars in order]
+        totals.add(total(parts, seconds=0.0).models["judge"].dollars)
+    assert ledgers == totals == {1.300000001}
+
+
+def test_a_calls_ledger_tells_what_was_written_from_it_alone() -> None:
+    ledger = Ledger()
+    ledger.record("user", ModelUsage(1, 10, 2))
+    call = CallLedger(ledger)
+    assert call.noted == ModelUsage()
+    call.record("user", ModelUsage(1, retries=1))
+    ledger.record("user", ModelUsage(1, 7, 7))
+    call.record("user", ModelUsage(0, 20, 3))
+    assert call.noted == ModelUsage(1, 20, 3, retries=1)
+    assert ledger.of("user") == ModelUsage(3, 37, 12, retries=1)

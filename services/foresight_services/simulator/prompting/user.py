@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,9 @@ from foresight_services.simulator.prompting.parsing import USER_REPLY_SCHEMA, pa
 from foresight_services.simulator.prompting.personas import PersonaBook
 
 _FIELDS: Final = frozenset({"description", "guidance", "goal", "persona", "signal", "conversation"})
+
+_MOST_FIXED: Final = 1024
+"""Futures whose fixed part of the prompt is kept from turn to turn; texts of a few KB each."""
 
 USER_PROMPTS: Final = (
     PromptSpec("user_system", optional=_FIELDS - {"conversation"}),
@@ -90,6 +94,7 @@ class PromptedUser:
         self._prompts = prompts or load_user_prompts()
         self._personas = personas or PersonaBook()
         self._rules = rules or shipped_rules()
+        self._fixed = lru_cache(_MOST_FIXED)(self._render_fixed)
 
     @property
     def digest(self) -> str:
@@ -139,21 +144,29 @@ class PromptedUser:
     def prompt(self, request: ChatRequest) -> Conversation:
         """Return the messages that ask for the user's next message."""
         task, style = request.task, self._settings.transcript
+        fields, static = self._fixed(task.description, task.guidance, task.goal, request.persona)
+        turns = style.turns(request.conversation)
+        varying = self._prompts["user_task"].render(**fields, conversation=turns)
+        if static is None:
+            return (Message("user", varying),)
+        if not self._settings.system_role:
+            return (Message("user", f"{static.content}\n\n{varying}"),)
+        return (static, Message("user", varying))
+
+    def _render_fixed(
+        self, description: str, guidance: str, goal: str, persona: str
+    ) -> tuple[Mapping[str, str], Message | None]:
+        """Return what every turn of a future shows, and the system message if there is one."""
+        text = self._settings.transcript.text
         fields = {
-            "description": style.text(task.description) or "An open conversation.",
-            "guidance": style.text(task.guidance),
-            "goal": style.text(task.goal),
-            "persona": self._personas.describe(request.persona),
+            "description": text(description) or "An open conversation.",
+            "guidance": text(guidance),
+            "goal": text(goal),
+            "persona": self._personas.describe(persona),
             "signal": self._settings.termination_signal,
         }
         static = self._prompts["user_system"].render(**fields)
-        turns = style.turns(request.conversation)
-        varying = self._prompts["user_task"].render(**fields, conversation=turns)
-        if not static:
-            return (Message("user", varying),)
-        if not self._settings.system_role:
-            return (Message("user", f"{static}\n\n{varying}"),)
-        return (Message("system", static), Message("user", varying))
+        return fields, Message("system", static) if static else None
 
     def _again(self, prompt: Conversation, drift: Drift) -> Conversation:
         """Return `prompt` with the reason at its end, where nothing cached comes after it."""
