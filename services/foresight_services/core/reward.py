@@ -149,6 +149,8 @@ class Rewards:
         if kept is not None:
             kept = replace(kept, seconds=self._clock.now() - start)
             self._count(kept)
+            if name is not None and self._store is not None and request.cache in KEEPING:
+                self._store.keep_name(name)
             yield kept
             return
         name = name or await self._name(request)

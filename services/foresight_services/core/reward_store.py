@@ -182,7 +182,9 @@ class RewardStore:
         Raises:
             InvalidInput: where another request was answered under that name.
         """
-        (stored,) = await self._read(_answer_key(request))
+        stored, named = await self._read(_answer_key(request), _named_key(request))
+        if named is not None and len(named) == len(request.content):
+            request.check(named)
         record = None if stored is None else self._codec.decode_answer(stored)
         if record is None:
             return None
@@ -201,6 +203,10 @@ class RewardStore:
     ) -> None:
         """Keep the complete answer that `key` stands for."""
         self._keep(key, lambda: self._codec.encode_whole(*as_found(results, summary)))
+
+    def keep_name(self, request: RequestName) -> None:
+        """Keep what `request` asked for, where it was answered by what another one was."""
+        self._keep(_named_key(request), lambda: request.content)
 
     async def whole(self, key: CacheKey) -> KeptAnswer | None:
         """Return the complete answer that `key` stands for; None where none is kept."""
@@ -304,6 +310,10 @@ def _group_key(name: str) -> CacheKey:
 
 def _result_key(name: str, index: int) -> CacheKey:
     return CacheKey(REWARDS, digest("reward result", {"name": name, "candidate": index}))
+
+
+def _named_key(request: RequestName) -> CacheKey:
+    return CacheKey(REWARDS, digest("reward name", {"request": request.key}))
 
 
 def _answer_key(request: RequestName) -> CacheKey:

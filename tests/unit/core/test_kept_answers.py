@@ -14,7 +14,7 @@ from foresight.v1 import reward_service_pb2 as pb
 from foresight_services.core.budget import Budget
 from foresight_services.core.cache_use import CacheMode, CacheUse, Origin, Origins
 from foresight_services.core.conversation import Message
-from foresight_services.core.errors import DeadlinePassed, Reason, Upstream
+from foresight_services.core.errors import DeadlinePassed, InvalidInput, Reason, Upstream
 from foresight_services.core.idempotency import Played
 from foresight_services.core.kept_answers import STANDING_SECONDS, answer_key, identities_of
 from foresight_services.core.objective import Clamp, MetricSpec, Objective
@@ -303,3 +303,13 @@ async def test_a_search_that_fails_is_told_by_the_computation() -> None:
     told = await service.ask(texts=False)
     assert told.kept is None
     assert told.results[0].status == Reason.DEADLINE_EXCEEDED
+
+
+async def test_an_id_that_was_answered_so_means_that_request(service: Service) -> None:
+    await service.ask(texts=False)
+    for _ in range(2):
+        assert (await service.ask(texts=False, request_id="r")).kept is not None
+    with pytest.raises(InvalidInput) as refused:
+        await service.ask(texts=False, request_id="r", seed=5)
+    assert [one.field for one in refused.value.violations] == ["request_id"]
+    assert (await service.ask(texts=False, request_id="other")).kept is not None
