@@ -245,10 +245,11 @@ class Rewards:
             async with until(stop, self._clock), self._policies.using(request.policy) as policy:
                 played = Played(policy.ref, policy.published)
                 key = await self._standing.key(request, played, stop)
-                return None if key is None else await self._store.whole(key)
+                kept = None if key is None else await self._store.whole(key)
         except DomainError:
             # Told by the computation, as of the part that fails.
             return None
+        return kept if kept is not None and kept.results == len(request.candidates) else None
 
     def _count(self, kept: KeptAnswer) -> None:
         for _ in range(kept.results):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Final, TypeVar, cast
@@ -111,7 +112,7 @@ class ProtoRecordCodec:
     def decode_whole(self, stored: bytes) -> KeptAnswer | None:
         """Return the answer, a ComputeRewardsResponse; None where the bytes are none."""
         message = _parse(pb.ComputeRewardsResponse(), stored)
-        if message is None or not message.results:
+        if message is None or not all(map(_complete, message.results)):
             return None
         use = CacheUse(_origins(message.cache.futures), _origins(message.cache.scores))
         return KeptAnswer(message, len(message.results), use)
@@ -183,6 +184,12 @@ def _future(candidate: int, message: pb.FutureResult) -> FutureResult:
         cost=codec.decode_usage(message.cost) if message.HasField("cost") else None,
     )
     return FutureResult(scored, objective)
+
+
+def _complete(result: pb.CandidateResult) -> bool:
+    reward = result.reward
+    complete = reward.status == pb.REWARD_STATUS_COMPLETE
+    return result.WhichOneof("outcome") == "reward" and complete and math.isfinite(reward.value)
 
 
 def _parse(message: M, stored: bytes) -> M | None:
