@@ -24,13 +24,13 @@ from foresight_services.bootstrap.caching import cached
 from foresight_services.bootstrap.evaluator import build_evaluator
 from foresight_services.bootstrap.identity import SimulatorIdentity
 from foresight_services.bootstrap.models import Models
+from foresight_services.bootstrap.policies import build_policies, shared_policies
 from foresight_services.bootstrap.recording import build_recording
 from foresight_services.bootstrap.remotes import remote_access
 from foresight_services.bootstrap.tools import Workshop
 from foresight_services.config import BuiltinModelConfig, Config, ServiceConfig
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.policies import PolicyRegistry
-from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
 from foresight_services.core.reward import Rewards
 from foresight_services.core.reward_store import RewardStore
@@ -189,7 +189,9 @@ async def _registrations(
         evaluator_servicer = EvaluatorServicer(evaluator, clock)
         served.append(_register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer))
     if simulator is not None and evaluator is not None:
-        policies = build_policies()
+        policies = await stack.enter_async_context(
+            shared_policies(config.cache, clock=clock, observer=telemetry.cache)
+        )
         kept = None
         # An answer from a cache would be missing in a recording, and in a replay prove nothing.
         if config.recording is None:
@@ -215,11 +217,6 @@ async def _registrations(
 def _register(name: str, module: ModuleType, servicer: object) -> Registration:
     add = getattr(module, f"add_{name}Servicer_to_server")
     return Registration(f"foresight.v1.{name}", partial(add, servicer))
-
-
-def build_policies() -> PolicyRegistry:
-    """Return an empty registry of published policies, kept by this process."""
-    return PolicyRegistry(store=MemoryPolicyStore(), now_ns=time.time_ns)
 
 
 def build_rewards(

@@ -145,7 +145,8 @@ class Rewards:
             for event in _events(answer):
                 yield event
             return
-        kept = None if texts else await self._kept(request, stop)
+        played = await self._played(request, stop)
+        kept = None if texts else await self._kept(request, played, stop)
         if kept is not None:
             kept = replace(kept, seconds=self._clock.now() - start)
             self._count(kept)
@@ -153,7 +154,7 @@ class Rewards:
                 self._store.keep_name(name)
             yield kept
             return
-        name = name or await self._name(request)
+        name = name or self._name(request, played)
         work = self._work(request, stop if name is None else None)
         async with self._runs.attached(name, work) as attachment:
             run = attachment.run
@@ -221,12 +222,16 @@ class Rewards:
             return None
         return name_of(query.request_id, request, None)
 
-    async def _name(self, request: RewardRequest) -> RequestName | None:
+    def _name(self, request: RewardRequest, played: Played) -> RequestName | None:
         """Return what the request is known by for its content; None if it is its caller's alone."""
         if not self._shared or request.cache is not CacheMode.DEFAULT:
             return None
-        async with self._policies.using(request.policy) as policy:
-            return name_of("", request, Played(policy.ref, policy.published))
+        return name_of("", request, played)
+
+    async def _played(self, request: RewardRequest, stop: float | None) -> Played:
+        """Return the policy version that the request gets now."""
+        async with until(stop, self._clock), self._policies.using(request.policy) as policy:
+            return Played(policy.ref, policy.published)
 
     async def _answer(
         self, name: RequestName | None, request: RewardRequest, stop: float | None
@@ -237,13 +242,14 @@ class Rewards:
         async with until(stop, self._clock):
             return await self._store.answer(name)
 
-    async def _kept(self, request: RewardRequest, stop: float | None) -> KeptAnswer | None:
+    async def _kept(
+        self, request: RewardRequest, played: Played, stop: float | None
+    ) -> KeptAnswer | None:
         """Return the complete answer to the same request, given to whomever."""
         if self._store is None or request.cache not in TAKING:
             return None
         try:
-            async with until(stop, self._clock), self._policies.using(request.policy) as policy:
-                played = Played(policy.ref, policy.published)
+            async with until(stop, self._clock):
                 key = await self._standing.key(request, played, stop)
                 kept = None if key is None else await self._store.whole(key)
         except DomainError:
