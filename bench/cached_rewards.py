@@ -2,6 +2,8 @@
 
 Every request was answered once before it is measured, so no model is asked: what is measured is the
 client, gRPC, the reward service and its cache. The judge and all else are rules of 20 Questions.
+A request that is the same as a whole is answered as a whole; one that wants the futures' texts, as
+one that was asked with other weights, is put together from futures and scores.
 
     python -m bench.cached_rewards
 """
@@ -30,21 +32,22 @@ GROUPS: Final = 200
 AT_ONCE: Final = 8
 
 
-def request(seed: int, candidates: int) -> dict[str, Any]:
+def request(seed: int, candidates: int, texts: bool) -> dict[str, Any]:
     """Return a request: 3 futures of 4 messages for each candidate, 3 metrics."""
-    texts = [f"{CANDIDATES[n % 4]}{' ' * (n // 4)}" for n in range(candidates)]
+    said = [f"{CANDIDATES[n % 4]}{' ' * (n // 4)}" for n in range(candidates)]
     return {
         "task": {"preset": "twenty_questions"},
         "prefix": [{"role": "user", "content": GAME}],
-        "candidates": texts,
+        "candidates": said,
+        "include_futures": texts,
         "simulation": {"horizon_messages": 4, "samples": {"max": 3}, "seed": seed},
     }
 
 
-async def measure(client: AsyncClient) -> dict[str, float]:
+async def measure(client: AsyncClient, *, texts: bool) -> dict[str, float]:
     """Return latencies in ms and rewards per second of requests that are all cached."""
-    single = [request(seed, 1) for seed in range(50)]
-    groups = [request(1_000 + seed, GROUP) for seed in range(25)]
+    single = [request(seed, 1, texts) for seed in range(50)]
+    groups = [request(1_000 + seed, GROUP, texts) for seed in range(25)]
     for asked in (*single, *groups):
         await client.send(asked)
     seconds = []
@@ -77,11 +80,12 @@ async def main() -> None:
             config.write_text(f"cache: {section}\n")
             async with serving("all", "--config", str(config)) as target:
                 async with AsyncClient(target) as client:
-                    found[name] = await measure(client)
-    print(f"{'cache':10}{'p50 ms':>10}{'p99 ms':>10}{'rewards/s, groups of 8':>26}")
+                    found[f"{name}, whole"] = await measure(client, texts=False)
+                    found[f"{name}, futures"] = await measure(client, texts=True)
+    print(f"{'cache':18}{'p50 ms':>10}{'p99 ms':>10}{'rewards/s, groups of 8':>26}")
     for name, row in found.items():
         print(
-            f"{name:10}{row['p50_ms']:10.2f}{row['p99_ms']:10.2f}{row['rewards_per_second']:26,.0f}"
+            f"{name:18}{row['p50_ms']:10.2f}{row['p99_ms']:10.2f}{row['rewards_per_second']:26,.0f}"
         )
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")

@@ -126,7 +126,7 @@ def _future(result: reward_service_pb2.FutureResult) -> Future:
         scores=tuple(_score(score) for score in result.scores),
         termination=_TERMINATIONS.get(result.termination),
         goal=result.goal,
-        messages=tuple(Message(message.role, message.content) for message in result.messages),
+        messages=tuple(map(_message, result.messages)) if result.messages else (),
         policy=(
             PolicyVersion(result.policy.name, result.policy.version)
             if result.HasField("policy")
@@ -134,7 +134,7 @@ def _future(result: reward_service_pb2.FutureResult) -> Future:
         ),
         usage=_usage(result.usage),
         persona=result.persona,
-        artifacts=tuple(_artifact(artifact) for artifact in result.artifacts),
+        artifacts=tuple(map(_artifact, result.artifacts)) if result.artifacts else (),
         origin=_ORIGINS.get(result.origin),
         cost=_usage(result.cost) if result.HasField("cost") else None,
     )
@@ -159,9 +159,14 @@ def _score(score: metric_pb2.MetricScore) -> MetricScore:
         value=value,
         error=error,
         spread=score.spread if score.HasField("spread") else None,
-        verdicts=tuple(Verdict(said.score, said.rationale, said.raw) for said in score.verdicts),
-        parts=dict(score.parts),
+        # Mostly there are none, and there is a score for every metric of every future.
+        verdicts=tuple(map(_verdict, score.verdicts)) if score.verdicts else (),
+        parts=dict(score.parts) if score.parts else {},
     )
+
+
+def _verdict(said: metric_pb2.Verdict) -> Verdict:
+    return Verdict(said.score, said.rationale, said.raw)
 
 
 def _artifact(artifact: metric_pb2.Artifact) -> Artifact:
@@ -205,20 +210,26 @@ def decode_range(range_: conversation_pb2.ValueRange) -> ValueRange:
     return ValueRange(range_.min, range_.max)
 
 
+def _message(message: conversation_pb2.Message) -> Message:
+    return Message(message.role, message.content)
+
+
 def _usage(usage: conversation_pb2.Usage) -> Usage:
+    time = usage.wall_time
     return Usage(
         messages=usage.messages,
-        models={
-            model.role: ModelUsage(
-                calls=model.calls,
-                prompt_tokens=model.prompt_tokens,
-                completion_tokens=model.completion_tokens,
-                cached_tokens=model.cached_tokens,
-                retries=model.retries,
-                hedges=model.hedges,
-                dollars=model.dollars,
-            )
-            for model in usage.models
-        },
-        seconds=usage.wall_time.seconds + usage.wall_time.nanos / 1e9,
+        models={model.role: _model_usage(model) for model in usage.models} if usage.models else {},
+        seconds=time.seconds + time.nanos / 1e9,
+    )
+
+
+def _model_usage(model: conversation_pb2.ModelUsage) -> ModelUsage:
+    return ModelUsage(
+        calls=model.calls,
+        prompt_tokens=model.prompt_tokens,
+        completion_tokens=model.completion_tokens,
+        cached_tokens=model.cached_tokens,
+        retries=model.retries,
+        hedges=model.hedges,
+        dollars=model.dollars,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cache.disk_folder import Wall
 from tests.cache.recording import Recorder
 from tests.fakes.redis_server import redis_server
 
@@ -25,3 +26,13 @@ def own_server(tmp_path):
 @pytest.fixture
 def recorder():
     return Recorder()
+
+
+@pytest.fixture
+def wall():
+    return Wall()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "deep" / "cache"

@@ -5,63 +5,17 @@ from __future__ import annotations
 import asyncio
 import pickle
 import random
-import sqlite3
 import stat
-from pathlib import Path
 
 import pytest
 
-from foresight_services.cache.disk import FILE_NAME, open_disk_cache
+from foresight_services.cache.disk import FILE_NAME
 from foresight_services.cache.disk_file import ENTRY_BYTES
-from foresight_services.core.cache import Lifetime
 from foresight_services.core.errors import Precondition
+from tests.cache.disk_folder import on_file, opened
 from tests.cache.recording import key, keys
-from tests.fakes.virtual_time import LoopClock
 
 LONG = 1000.0
-
-
-class Wall:
-    """A wall clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.time = 1e9
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def wall():
-    return Wall()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "deep" / "cache"
-
-
-async def opened(folder: Path, observer, wall, *, max_bytes: int = 2**24):
-    return await open_disk_cache(
-        folder,
-        max_bytes=max_bytes,
-        lifetime=Lifetime(100.0),
-        compress_above_bytes=10**9,
-        clock=LoopClock(),
-        rng=random.Random(0),
-        observer=observer,
-        wall_clock=wall,
-    )
-
-
-def on_file(folder: Path, statement: str, *values: object) -> list:
-    """Run a statement on the file, past the store."""
-    connection = sqlite3.connect(folder / FILE_NAME)
-    try:
-        with connection:
-            return connection.execute(statement, values).fetchall()
-    finally:
-        connection.close()
 
 
 async def test_values_are_there_in_the_next_run_until_their_time_ends(folder, recorder, wall):
@@ -190,22 +144,6 @@ async def test_nothing_is_ever_unpickled(folder, recorder, wall):
     assert not Trap.sprung
     assert recorder.faults == {"garbage": 1}
     assert on_file(folder, "SELECT count(*) FROM entries") == [(1,)]
-    await store.close()
-
-
-async def test_another_process_that_keeps_it_locked_costs_a_write(folder, recorder, wall):
-    store = await opened(folder, recorder, wall)
-    await store.put_many({key(1): b"value"})
-    other = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    await store.put_many({key(2): b"value"})
-    assert await store.acquire_many(keys(3), "me", LONG) == set(keys(3))
-    assert list(await store.get_many(keys(1, 2))) == [b"value", None]
-    assert recorder.faults == {"timeout": 2}
-    other.execute("ROLLBACK")
-    other.close()
-    await store.put_many({key(2): b"value"})
-    assert list(await store.get_many(keys(2))) == [b"value"]
     await store.close()
 
 

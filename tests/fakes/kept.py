@@ -10,12 +10,14 @@ from typing import Any
 
 from foresight_services.core.cache import Cache, CacheStore
 from foresight_services.core.future import EvaluationItem, Score, Verdict
+from foresight_services.core.kept_answers import KeptAnswer
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.ports import ChatRequest
 from foresight_services.core.rescoring import RescoreQuery
 from foresight_services.core.result import CandidateResult, GroupSummary
 from foresight_services.core.reward import Event, Rewards
 from foresight_services.core.reward_store import RewardStore
+from foresight_services.core.task import PolicyRef
 from foresight_services.core.usage import Ledger, ModelUsage
 from foresight_services.reward.record_codec import ProtoRecordCodec
 from tests.fakes.caching import AnyVersion, cached_evaluator, cached_simulator, memory_cache
@@ -52,6 +54,8 @@ class Told:
     """Results, in the order in which they came."""
     summary: GroupSummary | None = None
     """The summary; None until it came."""
+    kept: KeptAnswer | None = None
+    """The whole answer, where it came as one."""
     events: list[Event] = field(default_factory=list)
     """Everything."""
 
@@ -74,6 +78,7 @@ class Service:
         policies: PolicyRegistry | None = None,
         kept_in: Cache | None = None,
         most_waiting: int = 100,
+        fingerprint: str | Callable[[PolicyRef], str] = "fake",
     ) -> None:
         """Start over `cache`, a new one by default.
 
@@ -85,6 +90,7 @@ class Service:
             policies: the published ones.
             kept_in: where rewards are kept in place of `cache`.
             most_waiting: entries that may wait to be written.
+            fingerprint: of the simulator.
         """
         self.cache = cache or memory_cache()
         self.user = ScriptedChat(answer)
@@ -95,7 +101,9 @@ class Service:
         self.store = RewardStore(
             kept_in or self.cache, ProtoRecordCodec(), dropped=self._drop, most_waiting=most_waiting
         )
-        simulator = make_simulation(user=self.user, policy=self.policy, published=AnyVersion())
+        simulator = make_simulation(
+            user=self.user, policy=self.policy, published=AnyVersion(), fingerprint=fingerprint
+        )
         evaluator = make_evaluation(catalog=StubCatalog(self.worth.metric, self.other.metric))
         self.telemetry = RecordingTelemetry()
         self.rewards: Rewards = make_rewards(
@@ -116,10 +124,10 @@ class Service:
         asked = self.worth.asked + self.other.asked
         return len(self.user.requests), len(self.policy.requests), asked
 
-    async def ask(self, *, seconds: float | None = None, **fields: Any) -> Told:
+    async def ask(self, *, seconds: float | None = None, texts: bool = True, **fields: Any) -> Told:
         """Send a request that ends in `seconds` and return what it was told."""
         deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        return await told(self.rewards.compute(query(**fields), deadline=deadline))
+        return await told(self.rewards.compute(query(**fields), deadline=deadline, texts=texts))
 
     async def rescore(self, reward_id: str, **fields: Any) -> Told:
         """Have a kept reward scored anew and return what was told."""
@@ -136,4 +144,6 @@ async def told(events: Any) -> Told:
                 heard.results.append(event)
             elif isinstance(event, GroupSummary):
                 heard.summary = event
+            elif isinstance(event, KeptAnswer):
+                heard.kept = event
     return heard

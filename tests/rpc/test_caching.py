@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import grpc.aio
@@ -112,3 +114,43 @@ async def test_a_simulator_that_knows_no_fingerprints_is_not_cached(
         for _ in range(2):
             response = await stub.ComputeRewards(request())
             assert response.cache.futures == pb.OriginCounts(computed=6)
+
+
+@both
+async def test_a_kept_answer_is_the_answer(topology: str) -> None:
+    async with rewards(topology) as stub:
+        first = await stub.ComputeRewards(request())
+        again = await stub.ComputeRewards(request(request_id="another"))
+        texts = await stub.ComputeRewards(request(include_futures=True))
+        kept = await stub.GetReward(
+            pb.GetRewardRequest(reward_id=again.results[1].reward.reward_id)
+        )
+    assert again.request_id == "another"
+    assert again.usage.wall_time.ToTimedelta() > timedelta(0)
+    # What was found is what was given: the very reward, with all that it rests on.
+    assert [one.reward for one in again.results] == [one.reward for one in first.results]
+    assert kept.result.reward == again.results[1].reward
+    assert kept.result.futures[0].messages == texts.results[1].futures[0].messages
+    assert list(again.metrics) == list(first.metrics)
+    assert (again.profile, again.objective_range) == (first.profile, first.objective_range)
+    assert texts.cache.futures == pb.OriginCounts(found=6)
+
+
+@both
+async def test_a_stream_tells_a_kept_answer_as_any_other(topology: str) -> None:
+    async with rewards(topology) as stub:
+        first = await stub.ComputeRewards(request())
+        asked = [
+            pb.StreamRewardsRequest(name=name, group=request(), progress=name == "told")
+            for name in ("told", "untold")
+        ]
+        events = [event async for event in stub.StreamRewards(iter(asked))]
+    for name, progress in (("told", 6), ("untold", 0)):
+        own = [event for event in events if event.request_id == name]
+        kinds = Counter(event.WhichOneof("event") for event in own)
+        assert kinds == Counter({"candidate": 2, "future": progress, "done": 1}) - Counter()
+        results = [event.candidate for event in own if event.HasField("candidate")]
+        assert [one.reward for one in results] == [one.reward for one in first.results]
+        assert own[-1].done.summary.cache.futures == pb.OriginCounts(found=6)
+        assert not own[-1].done.summary.results
+        assert all(event.future.ok for event in own if event.HasField("future"))

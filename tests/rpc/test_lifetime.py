@@ -1,13 +1,10 @@
-"""How calls end early: cancelled by the caller, at the caller's deadline, or by a failing model."""
+"""How calls end early: cancelled by the caller, or by a failing model or service."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc.aio
 import pytest
 
 from foresight.v1 import conversation_pb2
@@ -17,7 +14,6 @@ from foresight.v1 import simulator_service_pb2 as simulator_pb
 from foresight.v1 import simulator_service_pb2_grpc as simulator_grpc
 from foresight_services.core.errors import Reason, Upstream
 from foresight_services.core.ports import ChatRequest
-from foresight_services.core.seeds import derive_seed
 from tests.fakes.held import Held
 from tests.fakes.requests import game, message, simulation
 from tests.fakes.servers import (
@@ -30,33 +26,7 @@ from tests.fakes.servers import (
     three_services,
 )
 from tests.fakes.waiting import eventually
-
-
-@asynccontextmanager
-async def served(topology: str, **services: Any) -> AsyncIterator[str]:
-    """Serve rewards and yield where."""
-    config = loopback(**services)
-    if topology == "one process":
-        async with foresight(config) as live:
-            yield live.service.address
-    else:
-        async with three_services(config) as three:
-            yield three.reward.address
-
-
-@asynccontextmanager
-async def rewards(topology: str, **services: Any) -> AsyncIterator[grpc.aio.Channel]:
-    async with served(topology, **services) as address, channel_to(address) as channel:
-        yield channel
-
-
-both = pytest.mark.parametrize("topology", ["one process", "three services"])
-
-
-def first_user_turn_of(*samples: int) -> Any:
-    """Hold the first turn of the user in these samples."""
-    seeds = {derive_seed(0, sample, "user", 0) for sample in samples}
-    return lambda request: "never" if request.seed in seeds else None
+from tests.rpc.topologies import both, rewards, served
 
 
 @both
@@ -114,56 +84,6 @@ async def test_a_cancelled_simulation_stops_its_model_calls(held: Held) -> None:
         await eventually(lambda: held.waiting == 4)
         call.cancel()
         await eventually(lambda: held.waiting == 0)
-
-
-@both
-async def test_at_the_deadline_the_best_estimate_so_far_is_sent(topology: str, held: Held) -> None:
-    # Sample 2 of every candidate never gets its first answer.
-    held.at = first_user_turn_of(2)
-    async with rewards(topology, deadline_margin_seconds=4.0) as channel:
-        response = await pb_grpc.RewardServiceStub(channel).ComputeRewards(
-            game(candidates=["one", "two"], simulation=simulation(least=2, most=3)), timeout=5.0
-        )
-        await eventually(lambda: held.waiting == 0)
-    for result in response.results:
-        assert result.reward.status == pb.REWARD_STATUS_PARTIAL
-        assert (result.n_ok, result.n_requested) == (2, 3)
-        assert [f.WhichOneof("outcome") for f in result.futures] == [
-            "objective",
-            "objective",
-            "error",
-        ]
-        assert refusal_in(result.futures[2].error).reason == "DEADLINE_EXCEEDED"
-
-
-@both
-async def test_at_the_deadline_too_few_futures_are_an_error_of_the_candidate(
-    topology: str, held: Held
-) -> None:
-    held.at = first_user_turn_of(1, 2)
-    async with rewards(topology, deadline_margin_seconds=4.0) as channel:
-        response = await pb_grpc.RewardServiceStub(channel).ComputeRewards(
-            game(simulation=simulation(least=2, most=3)), timeout=5.0
-        )
-    (result,) = response.results
-    refusal = refusal_in(result.error)
-    assert (refusal.code, refusal.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
-    assert "1 of 3 futures succeeded, at least 2 are needed" in refusal.message
-    assert (result.n_ok, result.n_requested) == (1, 3)
-
-
-async def test_on_a_stream_the_deadline_ends_every_group_with_what_it_has(held: Held) -> None:
-    held.at = first_user_turn_of(1)
-    async with rewards("one process", deadline_margin_seconds=4.0) as channel:
-        call: Any = pb_grpc.RewardServiceStub(channel).StreamRewards(timeout=5.0)
-        for name in ("one", "two"):
-            group = game(request_id=name, simulation=simulation(least=1, most=2))
-            await call.write(pb.StreamRewardsRequest(group=group))
-        await call.done_writing()
-        answers = await rest_of(call)
-    assert len(answers) == 4
-    partial = [a.candidate for a in answers if a.WhichOneof("event") == "candidate"]
-    assert [c.reward.status for c in partial] == [pb.REWARD_STATUS_PARTIAL] * 2
 
 
 @both

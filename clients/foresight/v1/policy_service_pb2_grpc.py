@@ -58,7 +58,8 @@ class PolicyServiceServicer(object):
 
     def PublishPolicy(self, request, context):
         """Registers a new version of a policy.
-        Errors: FAILED_PRECONDITION where the version is not newer than the newest published one.
+        Errors: FAILED_PRECONDITION where the version is not newer than the newest published one;
+        UNAVAILABLE where the store that the replicas share does not confirm it: publish again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

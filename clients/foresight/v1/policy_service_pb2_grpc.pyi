@@ -110,7 +110,8 @@ class PolicyServiceStub(typing.Generic[_PolicyServicePublishPolicyType, _PolicyS
 
     PublishPolicy: _PolicyServicePublishPolicyType
     """Registers a new version of a policy.
-    Errors: FAILED_PRECONDITION where the version is not newer than the newest published one.
+    Errors: FAILED_PRECONDITION where the version is not newer than the newest published one;
+    UNAVAILABLE where the store that the replicas share does not confirm it: publish again.
     """
 
     GetPolicy: _PolicyServiceGetPolicyType
@@ -144,7 +145,8 @@ class PolicyServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[foresight.v1.policy_service_pb2.PublishPolicyResponse, collections.abc.Awaitable[foresight.v1.policy_service_pb2.PublishPolicyResponse]]:
         """Registers a new version of a policy.
-        Errors: FAILED_PRECONDITION where the version is not newer than the newest published one.
+        Errors: FAILED_PRECONDITION where the version is not newer than the newest published one;
+        UNAVAILABLE where the store that the replicas share does not confirm it: publish again.
         """
 
     @abc.abstractmethod

@@ -1,12 +1,15 @@
 """What determines the futures and the scores of this process, as digests.
 
 Whatever is not known to change nothing is in them: a digest too many costs a computation, one too
-few gives a wrong answer. What a server does behind its address is not seen from here.
+few gives a wrong answer. What a server does behind its address is not seen from here. Libraries
+that compute in this process count with their versions: another one may divide a text otherwise.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +17,10 @@ from typing import Final
 
 from foresight_services.bootstrap.models import Models
 from foresight_services.config import Config
+from foresight_services.config.evaluator import RewardModelConfig, SandboxConfig
 from foresight_services.config.models import ModelConfig
 from foresight_services.config.section import Section
-from foresight_services.core.cachekey import Keyed, digest
+from foresight_services.core.cachekey import Keyed, digest, installed
 from foresight_services.core.ports import ChatModel
 from foresight_services.core.task import PolicyRef
 from foresight_services.metrics.judging.judge import Judge
@@ -45,6 +49,17 @@ OPERATIONAL: Final = frozenset(
 )
 """Settings that change when and at what cost something is computed, but not what."""
 
+BACKENDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "litellm": ("litellm",),
+    "trl": ("transformers", "tokenizers", "jinja2"),
+    "torch": ("torch", "transformers", "tokenizers", "jinja2"),
+    "vllm": ("vllm", "torch", "transformers", "tokenizers", "jinja2"),
+}
+"""Libraries of this process that shape what a model says or scores, by its backend."""
+
+TOKENIZERS: Final = ("tiktoken", "tokenizers")
+"""Libraries that count tokens."""
+
 
 class SimulatorIdentity:
     """Tells the fingerprint of every policy's futures; see the port `Simulator`."""
@@ -58,7 +73,7 @@ class SimulatorIdentity:
             "simulator",
             {
                 "distribution": version("foresight"),
-                "user_model": _determining(config.models[config.roles.user]),
+                "user_model": _model(config.models[config.roles.user]),
                 "user": user.digest if isinstance(user, PromptedUser) else "rules",
                 "termination_signal": simulator.termination_signal,
                 "on_context_exhausted": simulator.on_context_exhausted,
@@ -74,7 +89,7 @@ class SimulatorIdentity:
         if name not in self._known:
             fields: Mapping[str, Keyed] = {
                 "shared": self._shared,
-                "model": _determining(self._models[name]) if name in self._models else None,
+                "model": _model(self._models[name]) if name in self._models else None,
                 "prompts": self._prompts,
             }
             self._known[name] = digest("fingerprint", fields).hex()
@@ -86,19 +101,24 @@ def tool_identities(config: Config, judge: Judge) -> Mapping[ToolName, str]:
     evaluator = config.evaluator
     tools: dict[ToolName, Keyed] = {
         "judge": {
-            "model": _determining(config.models[config.roles.judge]),
+            "model": _model(config.models[config.roles.judge]),
             "prompts": judge.digest if isinstance(judge, PromptedJudge) else "rules",
             "max_artifact_tokens": evaluator.max_artifact_tokens,
             "worlds": _worlds(config),
         },
         "token_counters": {
-            name: _file(Path(path)) for name, path in sorted(evaluator.tokenizers.items())
+            "files": {name: _file(Path(path)) for name, path in evaluator.tokenizers.items()},
+            "libraries": installed(TOKENIZERS),
         },
-        "sandbox": _determining(evaluator.sandbox),
+        "sandbox": [_determining(evaluator.sandbox), _interpreter(evaluator.sandbox)],
         "reward_models": {
-            name: _determining(model) for name, model in sorted(evaluator.reward_models.items())
+            name: _model(model) for name, model in sorted(evaluator.reward_models.items())
         },
-        "bertscore": None if evaluator.bertscore is None else _determining(evaluator.bertscore),
+        "bertscore": (
+            None
+            if evaluator.bertscore is None
+            else [_determining(evaluator.bertscore), installed(BACKENDS["torch"])]
+        ),
     }
     return {name: digest(name, {"tool": fields}).hex() for name, fields in tools.items()}
 
@@ -106,6 +126,17 @@ def tool_identities(config: Config, judge: Judge) -> Mapping[ToolName, str]:
 def _determining(settings: ModelConfig | Section) -> Keyed:
     dumped: Mapping[str, Keyed] = settings.model_dump(mode="json", exclude=set(OPERATIONAL))
     return dumped
+
+
+def _model(settings: ModelConfig | RewardModelConfig) -> Keyed:
+    return [_determining(settings), installed(BACKENDS.get(settings.backend, ()))]
+
+
+def _interpreter(sandbox: SandboxConfig) -> Keyed:
+    """Return what runs the code; packages beside a configured interpreter are not seen."""
+    if sandbox.python:
+        return _file(Path(os.path.realpath(sandbox.python)))
+    return [platform.python_implementation(), platform.python_version()]
 
 
 def _worlds(config: Config) -> Keyed:

@@ -84,6 +84,8 @@ class Models:
         self._gates: dict[str, tuple[Gate, Gate]] = {}
         self._retries: dict[str, RetryBudget] = {}
         self._prompts = prompt_files(config)
+        # Once: versions that are opened later must be prompted as the fingerprint says.
+        self._policy_prompts = load_policy_prompts(self._prompts["policy"])
         prices = {name: Price(p.input, p.output, p.cached) for name, p in config.prices.items()}
         self._prices = load_prices().overridden(prices)
         self._published: SharedPublishedModels | None = None
@@ -91,7 +93,7 @@ class Models:
     @property
     def policy_prompts(self) -> str:
         """Digest of the prompts of policies."""
-        return load_policy_prompts(self._prompts["policy"]).digest
+        return self._policy_prompts.digest
 
     def personas(self) -> PersonaBook | None:
         """Return the personas of the simulated user; rules have none."""
@@ -194,7 +196,7 @@ class Models:
         return PromptedPolicy(
             model,
             settings=PromptedPolicySettings(system_role=settings.system_role),
-            prompts=load_policy_prompts(self._prompts["policy"]),
+            prompts=self._policy_prompts,
         )
 
     def _backend(self, name: str, role: ModelRole) -> Backend:

@@ -25,15 +25,15 @@ from foresight_services.bootstrap.evaluator import build_evaluator
 from foresight_services.bootstrap.identity import SimulatorIdentity
 from foresight_services.bootstrap.models import Models
 from foresight_services.bootstrap.peers import open_peers
+from foresight_services.bootstrap.policies import build_policies, shared_policies
 from foresight_services.bootstrap.recording import build_recording
 from foresight_services.bootstrap.remotes import remote_access
 from foresight_services.bootstrap.scraping import metrics_endpoint
 from foresight_services.bootstrap.tools import Workshop
-from foresight_services.bootstrap.worker_rules import WorkersPolicyStore, check_workers, service_of
+from foresight_services.bootstrap.worker_rules import check_workers, service_of
 from foresight_services.config import BuiltinModelConfig, Config
 from foresight_services.core.errors import InvalidInput, Violation
 from foresight_services.core.policies import PolicyRegistry
-from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
 from foresight_services.core.reward import Rewards
 from foresight_services.core.reward_store import RewardStore
@@ -192,7 +192,14 @@ async def _registrations(
         evaluator_servicer = EvaluatorServicer(evaluator, clock)
         served.append(_register("EvaluatorService", evaluator_pb_grpc, evaluator_servicer))
     if simulator is not None and evaluator is not None:
-        policies = build_policies(workers=service_of(config, what).workers)
+        policies = await stack.enter_async_context(
+            shared_policies(
+                config.cache,
+                workers=service_of(config, what).workers,
+                clock=clock,
+                observer=telemetry.cache,
+            )
+        )
         kept = None
         # An answer from a cache would be missing in a recording, and in a replay prove nothing.
         if config.recording is None:
@@ -218,16 +225,6 @@ async def _registrations(
 def _register(name: str, module: ModuleType, servicer: object) -> Registration:
     add = getattr(module, f"add_{name}Servicer_to_server")
     return Registration(f"foresight.v1.{name}", partial(add, servicer))
-
-
-def build_policies(workers: int = 1) -> PolicyRegistry:
-    """Return an empty registry of published policies, kept by this process if it is the only one.
-
-    Args:
-        workers: processes that serve the same.
-    """
-    store = MemoryPolicyStore() if workers == 1 else WorkersPolicyStore()
-    return PolicyRegistry(store=store, now_ns=time.time_ns)
 
 
 def build_rewards(

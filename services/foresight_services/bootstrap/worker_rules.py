@@ -78,5 +78,5 @@ class WorkersPolicyStore(MemoryPolicyStore):
         raise Precondition(
             Reason.INVALID_REQUEST,
             "a policy cannot be published to a service of several workers: only one of them would"
-            " know it; serve rewards with services.reward.workers 1",
+            " know it; share a Redis (cache.url), or serve rewards with services.reward.workers 1",
         )

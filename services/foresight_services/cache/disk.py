@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from foresight_services.cache.disk_file import ENTRY_BYTES, DiskFile
+from foresight_services.cache.disk_opening import fault_of
 from foresight_services.cache.envelope import MAX_VALUE_BYTES, Envelope, NotAValue
 from foresight_services.cache.guard import Guard, OutageSettings
 from foresight_services.cache.waiting import Waiting
@@ -82,11 +83,10 @@ class DiskCache:
         """Implement `Cache.get_many`."""
         nothing: list[bytes | None] = [None] * len(keys)
         work = partial(self._in_thread, partial(self._get, keys))
-        values, damaged = await self._guard.call(
-            CacheOperation.GET, len(keys), work, (nothing, False)
+        values, faults = await self._guard.call(
+            CacheOperation.GET, len(keys), work, (nothing, set[CacheFault]())
         )
-        if damaged:
-            self._guard.note(CacheOperation.GET, {CacheFault.GARBAGE})
+        self._guard.note(CacheOperation.GET, faults)
         count_lookup(self._observer, keys, values)
         return values
 
@@ -138,7 +138,7 @@ class DiskCache:
         await self._in_thread(self._file.close)
         self._thread.shutdown(wait=False)
 
-    def _get(self, keys: Sequence[CacheKey]) -> tuple[list[bytes | None], bool]:
+    def _get(self, keys: Sequence[CacheKey]) -> tuple[list[bytes | None], set[CacheFault]]:
         values, damaged = list[bytes | None](), list[CacheKey]()
         for key, stored in zip(keys, self._file.get(keys), strict=True):
             try:
@@ -146,9 +146,13 @@ class DiskCache:
             except NotAValue:
                 values.append(None)
                 damaged.append(key)
-        if damaged:
-            self._file.delete(damaged)
-        return values, bool(damaged)
+        faults = {CacheFault.GARBAGE} if damaged else set()
+        try:
+            self._file.tidy(damaged)
+        except sqlite3.Error as error:
+            # What was read is good, though the disk is full or another process writes.
+            faults.add(fault_of(error) or CacheFault.UNEXPECTED)
+        return values, faults
 
     def _put(
         self, entries: Mapping[CacheKey, bytes], lifetimes: Mapping[CacheKey, float]
@@ -167,26 +171,17 @@ class DiskCache:
         return {} if self._guard.outage.lasts else dict.fromkeys(keys, POLL_SECONDS)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(self._on_a_good_file, work))
 
-
-def fault_of(error: Exception) -> CacheFault | None:
-    """Name what SQLite or the operating system tells; None for a defect of ours."""
-    if isinstance(error, NotAValue):
-        return CacheFault.GARBAGE
-    if isinstance(error, sqlite3.Error):
-        match getattr(error, "sqlite_errorname", "").split("_")[:2]:
-            case ["SQLITE", "BUSY" | "LOCKED"]:
-                return CacheFault.TIMEOUT
-            case ["SQLITE", "FULL"]:
-                return CacheFault.FULL
-            case ["SQLITE", "IOERR" | "CANTOPEN" | "READONLY" | "PERM" | "AUTH"]:
-                return CacheFault.CONNECTION
-            case ["SQLITE", "CORRUPT" | "NOTADB"]:
-                return CacheFault.GARBAGE
-            case _:
-                return None
-    return CacheFault.CONNECTION if isinstance(error, OSError) else None
+    def _on_a_good_file(self, work: Callable[[], T]) -> T:
+        """Do `work`, which fails as a whole where the file is damaged; the next has another."""
+        try:
+            return work()
+        except sqlite3.Error as error:
+            if fault_of(error) is CacheFault.GARBAGE:
+                self._file.begin_anew()
+            raise
 
 
 async def open_disk_cache(
@@ -212,14 +207,7 @@ async def open_disk_cache(
     )
     loop = asyncio.get_running_loop()
     try:
-        try:
-            file = await loop.run_in_executor(thread, open_file)
-        except sqlite3.DatabaseError as error:
-            if fault_of(error) is not CacheFault.GARBAGE:
-                raise
-            observer.failed(CacheFault.GARBAGE, CacheOperation.GET)
-            await loop.run_in_executor(thread, _put_aside, path)
-            file = await loop.run_in_executor(thread, open_file)
+        file = await loop.run_in_executor(thread, open_file)
     except (sqlite3.Error, OSError) as error:
         thread.shutdown(wait=False)
         problem = f"the cache's folder cannot be used: {type(error).__name__}"
@@ -227,6 +215,8 @@ async def open_disk_cache(
     except DomainError:
         thread.shutdown(wait=False)
         raise
+    if file.damaged:
+        observer.failed(CacheFault.GARBAGE, CacheOperation.GET)
     return DiskCache(
         file,
         thread,
@@ -238,9 +228,3 @@ async def open_disk_cache(
         observer=observer,
         outage=OutageSettings(),
     )
-
-
-def _put_aside(path: Path) -> None:
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    path.replace(path.with_name(path.name + ".damaged"))

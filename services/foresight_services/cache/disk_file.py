@@ -5,54 +5,32 @@ leaves either all or nothing of what it was doing. Times are seconds of the wall
 processes and later runs read them. Values come and go as bytes; nothing is ever unpickled.
 
 `used_at` moves only when it is older than a while, or else every read would be a write.
+
+A file that turns out to be damaged is put aside, and an empty one begun in its place.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from foresight_services.core.cache import CacheKey
-from foresight_services.core.errors import Precondition, Reason
+from foresight_services.cache.disk_opening import (
+    fault_of,
+    inode_of,
+    opening_of,
+    put_aside,
+)
+from foresight_services.cache.disk_schema import prepare, transaction
+from foresight_services.core.cache import CacheFault, CacheKey
 
-APPLICATION_ID: Final = 0x46535445
-"""Marks a file as this store's; any other database is left alone."""
-SCHEMA_VERSION: Final = 1
-"""A file with another one is emptied: it is a cache."""
 ENTRY_BYTES: Final = 200
 """What a row and its places in the indexes take beside the value."""
 USED_SECONDS: Final = 60.0
 """How exactly the last use of an entry is known."""
 EVICTED_AT_ONCE: Final = 64
 """Entries that one step of an eviction removes."""
-
-_SCHEMA: Final = f"""
-DROP TABLE IF EXISTS entries;
-DROP TABLE IF EXISTS leases;
-DROP TABLE IF EXISTS totals;
-CREATE TABLE entries (
-    namespace TEXT NOT NULL, digest BLOB NOT NULL, value BLOB NOT NULL, size INTEGER NOT NULL,
-    expires_at REAL NOT NULL, used_at REAL NOT NULL, UNIQUE (namespace, digest)
-);
-CREATE INDEX entries_by_use ON entries (used_at);
-CREATE INDEX entries_by_end ON entries (expires_at);
-CREATE TABLE leases (
-    namespace TEXT NOT NULL, digest BLOB NOT NULL, owner TEXT NOT NULL, expires_at REAL NOT NULL,
-    PRIMARY KEY (namespace, digest)
-) WITHOUT ROWID;
-CREATE TABLE totals (size INTEGER NOT NULL);
-INSERT INTO totals VALUES (0);
-CREATE TRIGGER entry_added AFTER INSERT ON entries
-    BEGIN UPDATE totals SET size = size + NEW.size; END;
-CREATE TRIGGER entry_removed AFTER DELETE ON entries
-    BEGIN UPDATE totals SET size = size - OLD.size; END;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
 
 
 class DiskFile:
@@ -73,24 +51,31 @@ class DiskFile:
             Precondition: the file is another program's database.
             sqlite3.Error: it cannot be opened.
         """
+        self._path = path
         self._max_bytes = max_bytes
+        self._wait_seconds = wait_seconds
         self._wall_clock = wall_clock
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made here, because SQLite would make it readable for everybody.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._db = sqlite3.connect(path, timeout=wait_seconds, isolation_level=None)
-        try:
-            self._prepare(path)
-        except BaseException:
-            self._db.close()
-            raise
+        self._used: list[int] = []
+        self.damaged = 0
+        """How many files were put aside, the one included that was there at first; read only."""
+        self._db = self._opened()
 
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
 
+    def begin_anew(self) -> None:
+        """Open what is at the path now; the file that was open is put aside if it is still there.
+
+        Raises:
+            Precondition: the file is another program's database.
+            sqlite3.Error, OSError: it cannot be opened; the store stays as it was, of no use.
+        """
+        self._db.close()
+        self._db = self._opened(damaged=self._inode)
+
     def get(self, keys: Sequence[CacheKey]) -> list[bytes | None]:
-        """Return what is stored, in order."""
+        """Return what is stored, in order; `tidy` writes down that it was used."""
         now, values, used = self._wall_clock(), list[bytes | None](), list[int]()
         for key in keys:
             row = self._db.execute(
@@ -101,17 +86,29 @@ class DiskFile:
             values.append(None if row is None else row[1])
             if row is not None and row[2] < now - USED_SECONDS:
                 used.append(row[0])
-        if used:
-            with self._transaction():
+        self._used = used
+        return values
+
+    def tidy(self, damaged: Collection[CacheKey]) -> None:
+        """Write down the last use of what was got, and remove `damaged`; waits for nobody."""
+        used, self._used = self._used, []
+        if not used and not damaged:
+            return
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            with transaction(self._db):
+                self._delete(damaged)
+                now = self._wall_clock()
                 self._db.executemany(
                     "UPDATE entries SET used_at = ? WHERE rowid = ?", [(now, row) for row in used]
                 )
-        return values
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {round(self._wait_seconds * 1000)}")
 
     def put(self, entries: Mapping[CacheKey, tuple[bytes, float]]) -> None:
         """Store values with their lifetimes in seconds, and make room."""
         now = self._wall_clock()
-        with self._transaction():
+        with transaction(self._db):
             self._delete(entries)
             self._db.executemany(
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
@@ -122,15 +119,10 @@ class DiskFile:
             )
             self._make_room(now)
 
-    def delete(self, keys: Collection[CacheKey]) -> None:
-        """Remove values."""
-        with self._transaction():
-            self._delete(keys)
-
     def acquire(self, keys: Collection[CacheKey], owner: str, seconds: float) -> set[CacheKey]:
         """Return the keys that are `owner`'s now; a stored one is not, nor any longer."""
         now = self._wall_clock()
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("DELETE FROM leases WHERE expires_at <= ?", (now,))
             free = {key for key in keys if self._holder(key, now) in (None, owner)}
             stored = {key for key in free if self._stored(key, now)}
@@ -142,14 +134,14 @@ class DiskFile:
     def renew(self, keys: Collection[CacheKey], owner: str, seconds: float) -> set[CacheKey]:
         """Return the keys that are still `owner`'s, for longer now."""
         now = self._wall_clock()
-        with self._transaction():
+        with transaction(self._db):
             held = {key for key in keys if self._holder(key, now) == owner}
             self._hold(held, owner, now + seconds)
         return held
 
     def release(self, keys: Collection[CacheKey], owner: str) -> None:
         """End leases of `owner`."""
-        with self._transaction():
+        with transaction(self._db):
             self._let_go(keys, owner)
 
     def held(self, keys: Collection[CacheKey]) -> dict[CacheKey, float]:
@@ -171,34 +163,33 @@ class DiskFile:
         (size,) = self._db.execute("SELECT size FROM totals").fetchone()
         return int(size)
 
-    def _prepare(self, path: Path) -> None:
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and application != APPLICATION_ID:
-            raise Precondition(
-                Reason.INVALID_REQUEST, f"{path.name} in the cache's folder is not a cache"
-            )
-        self._db.execute("PRAGMA journal_mode = WAL")
-        # A crash of the machine may lose the last values, and never damages the file.
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(f"PRAGMA journal_size_limit = {16 * 2**20}")
-        with self._transaction():
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version != SCHEMA_VERSION:
-                for statement in _statements(_SCHEMA):
-                    self._db.execute(statement)
+    def _opened(self, damaged: tuple[int, int] | None = None) -> sqlite3.Connection:
+        """Return a connection to the file, which is put aside first if it is `damaged`."""
+        with opening_of(self._path):
+            if damaged is not None and inode_of(self._path) == damaged:
+                self._put_aside()
+            self._inode = inode_of(self._path)
+            try:
+                return self._connected()
+            except sqlite3.DatabaseError as error:
+                if fault_of(error) is not CacheFault.GARBAGE:
+                    raise
+            self._put_aside()
+            self._inode = inode_of(self._path)
+            return self._connected()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        # IMMEDIATE, because one that began by reading could not wait for another writer.
-        self._db.execute("BEGIN IMMEDIATE")
+    def _put_aside(self) -> None:
+        put_aside(self._path)
+        self.damaged += 1
+
+    def _connected(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=self._wait_seconds, isolation_level=None)
         try:
-            yield
-            self._db.execute("COMMIT")
+            prepare(db, self._path.name)
         except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            db.close()
             raise
+        return db
 
     def _make_room(self, now: float) -> None:
         if self.size <= self._max_bytes:
@@ -246,13 +237,3 @@ class DiskFile:
             "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
             [(*key, owner, until) for key in keys],
         )
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Yield the statements of `script`; `executescript` would end the transaction."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

@@ -254,8 +254,9 @@ class RedisCache:
         replies = await self._run(CacheOperation.WATCH, commands)
         held = dict[CacheKey, float]()
         for key, exists, left in zip(keys, replies[::2], replies[1::2], strict=True):
-            if exists == 0 and isinstance(left, int) and left != -2:
-                held[key] = left / 1000 if left >= 0 else self._poll_seconds
+            # Below 0 there is no lease, or one that never ends, which may be won.
+            if exists == 0 and isinstance(left, int) and left >= 0:
+                held[key] = left / 1000
         return held
 
     async def _run(

@@ -29,6 +29,8 @@ _TEXTS: Final = (
     ("OOM command not allowed", CacheFault.FULL),
     ("READONLY", CacheFault.FAILOVER),
     ("NOPERM", CacheFault.REFUSED),
+    # An inner command of a script that the user may not call.
+    ("can't run this command", CacheFault.REFUSED),
     ("NOAUTH", CacheFault.REFUSED),
     ("WRONGPASS", CacheFault.REFUSED),
     ("LOADING", CacheFault.LOADING),

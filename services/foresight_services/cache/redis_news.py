@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Protocol
 
 from foresight_services.cache.redis_faults import fault_of
 from foresight_services.cache.redis_link import RedisLink
-from foresight_services.cache.waiting import Waiting
 from foresight_services.core.cache import CacheFault, CacheKey, CacheObserver, CacheOperation
 
 SUBSCRIBE_SECONDS: Final = 5.0
@@ -23,14 +22,23 @@ PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
 """Longest time between attempts."""
 
-_NAME: Final = re.compile(rb"([a-z0-9_]+):([0-9a-f]{64})")
+# Bounded and anchored: whoever may write to the channel must not cost time.
+_NAME: Final = re.compile(rb"(?<![a-z0-9_])([a-z0-9_]{1,64}):([0-9a-f]{64})")
+
+
+class Hinted(Protocol):
+    """Looks again at what a message names."""
+
+    def hint(self, keys: Collection[CacheKey] | None = None) -> None:
+        """Look at `keys`, or all, as soon as possible."""
+        ...
 
 
 class RedisNews:
     """Listens to one channel for the waiters of one store."""
 
     def __init__(
-        self, link: RedisLink, channel: bytes, waiting: Waiting, observer: CacheObserver
+        self, link: RedisLink, channel: bytes, waiting: Hinted, observer: CacheObserver
     ) -> None:
         """Pass on what is said on `channel` to `waiting`, once started."""
         self._link = link

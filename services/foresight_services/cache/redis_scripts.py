@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-# Who asks again holds what it held, so that an answer that was lost does no harm.
+# Who asks again holds what it held, so that an answer that was lost does no harm. A lease that
+# never ends is none of ours, and nobody would ever release it.
 ACQUIRE: Final = (
     "local holder = redis.call('GET', KEYS[1]) "
-    "if holder and holder ~= ARGV[1] then return 0 end "
+    "if holder and holder ~= ARGV[1] and redis.call('PTTL', KEYS[1]) >= 0 then return 0 end "
     "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
 )
 RENEW: Final = (

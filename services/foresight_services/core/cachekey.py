@@ -15,8 +15,9 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from foresight_services.core.cache import CacheKey
@@ -51,6 +52,20 @@ _DOUBLE: Final = struct.Struct(">d")
 def digest(name: str, fields: Mapping[str, Keyed]) -> bytes:
     """Return the 32 bytes that stand for `fields` of what is called `name`."""
     return hashlib.sha256(_head(name) + canonical(fields)).digest()
+
+
+def installed(distributions: Iterable[str]) -> dict[str, Keyed]:
+    """Return the versions of what is installed in this process; None for what is not."""
+    return {name: _version(name) for name in distributions}
+
+
+@cache
+def _version(distribution: str) -> str | None:
+    # Once: it reads files, and metrics tell their identity for every request.
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def joined(name: str, *digests: bytes) -> bytes:

@@ -132,6 +132,7 @@ class Flight(Generic[V]):
         self._outbox: dict[CacheKey, V] = {}
         self._storing = False
         self._task: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     def take_off(self) -> None:
         """Start the work."""
@@ -163,10 +164,7 @@ class Flight(Generic[V]):
             renewal.cancel()
             for key in self._left:
                 self._disembark(key)
-            held = self._held.difference(self._outbox)
-            if held:
-                self._held -= held
-                self._flights.start(self._store.release_many(held, self._name))
+            self._flights.start(self._let_go())
             await asyncio.gather(renewal, return_exceptions=True)
 
     async def _compete(self) -> None:
@@ -194,12 +192,27 @@ class Flight(Generic[V]):
         """Take the leases of `keys`; return those that this flight has to make, in their order."""
         if not keys:
             return ()
-        won = await self._store.acquire_many(keys, self._name, self._flights.lease_seconds)
-        self._held.update(won)
+        # In a task of its own: who is cancelled meanwhile must let go of what was won.
+        self._asking = self._flights.start(self._ask_for(keys))
+        await asyncio.shield(self._asking)
+        won = self._held.intersection(keys)
         lost = [key for key in keys if key not in won]
         vain.update(lost)
         given_up = {key for key in lost if vain[key] >= MOST_VAIN}
         return tuple(key for key in keys if key in won or key in given_up)
+
+    async def _ask_for(self, keys: tuple[CacheKey, ...]) -> None:
+        won = await self._store.acquire_many(keys, self._name, self._flights.lease_seconds)
+        self._held.update(won)
+
+    async def _let_go(self) -> None:
+        """End the leases of what has not landed, those included that are being asked for."""
+        if self._asking is not None:
+            await asyncio.wait((self._asking,))
+        held = self._held.difference(self._outbox)
+        if held:
+            self._held -= held
+            await self._store.release_many(held, self._name)
 
     async def _make(self, keys: tuple[CacheKey, ...]) -> None:
         """Do the work for `keys`; its failure is theirs and no other's."""
@@ -249,12 +262,16 @@ class Flight(Generic[V]):
                     for key in entries:
                         del self._outbox[key]
                         self._disembark(key)
-                held = self._held.intersection(entries)
-                self._held -= held
-                if held:
-                    await self._store.release_many(held, self._name)
+                    held = self._held.intersection(entries)
+                    self._held -= held
+                    if held:
+                        await self._store.release_many(held, self._name)
         finally:
             self._storing = False
+            if self._outbox:
+                # What landed while something could not be stored is not left behind.
+                self._storing = True
+                self._flights.start(self._keep())
 
     def _disembark(self, key: CacheKey) -> None:
         if self._flights.aboard.get(key) is self.seats[key]:

@@ -39,12 +39,15 @@ class HeldSession:
     async def leave(self) -> None:
         """Need it no more; where nobody else does, return when it is closed."""
         self._drop()
-        if self._unneeded.is_set():
-            if not self._opened.done():
-                self._task.cancel()
-            await asyncio.wait((self._task,))
-            if not self._task.cancelled() and (error := self._task.exception()) is not None:
-                raise error
+        if not self._unneeded.is_set():
+            # How it closes is nobody's then: those who need it are told how their scores ended.
+            self._task.add_done_callback(_note)
+            return
+        if not self._opened.done():
+            self._task.cancel()
+        await asyncio.wait((self._task,))
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
 
     def _drop(self) -> None:
         self._needs -= 1
@@ -65,3 +68,9 @@ class HeldSession:
             self._opened.set_exception(error)
             # Whoever waits is told; where nobody does any more, it is nobody's.
             self._opened.exception()
+
+
+def _note(task: asyncio.Task[None]) -> None:
+    """Take note of how `task` ended, of which the loop would complain otherwise."""
+    if not task.cancelled():
+        task.exception()

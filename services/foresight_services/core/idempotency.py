@@ -29,11 +29,23 @@ from foresight_services.core.errors import (
     error_from,
 )
 from foresight_services.core.future import MetricInfo
+from foresight_services.core.published import PublishedPolicy
 from foresight_services.core.request import RewardRequest
 from foresight_services.core.result import CandidateResult, ScoredFuture
+from foresight_services.core.task import PolicyRef
 from foresight_services.core.usage import Usage
 
 OTHER_CONTENT: Final = "names another request of this job; use an id of its own for this one"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Played:
+    """The policy of a computation, resolved."""
+
+    ref: PolicyRef
+    """Name and version."""
+    published: PublishedPolicy | None
+    """Where it is served; None for a policy of the simulator's configuration."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,34 +65,34 @@ class RequestName:
             raise InvalidInput((Violation("request_id", OTHER_CONTENT),))
 
 
-def name_of(request_id: str, request: RewardRequest, version: object) -> RequestName:
+def name_of(request_id: str, request: RewardRequest, played: Played | None) -> RequestName:
     """Return the name of `request`.
 
     Args:
         request_id: what its caller called it; empty for nothing.
         request: the request, defaults filled in.
-        version: the policy version that it gets now. Without a `request_id` it is part of the name:
+        played: the policy version that it gets now. Without a `request_id` it is part of the name:
             nobody who asks after a version was published is attached to an older one.
     """
     fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
-    asked: Keyed = {name: _keyed(value) for name, value in fields.items()}
+    asked: Keyed = {name: keyed(value) for name, value in fields.items()}
     if not request_id:
-        content = digest("request", {"asked": asked, "version": _keyed(version)})
+        content = digest("request", {"asked": asked, "version": keyed(played)})
         return RequestName(content, content, given=False)
     key = digest("request id", {"job": request.job, "request_id": request_id})
     return RequestName(key, digest("request", {"asked": asked}), given=True)
 
 
-def _keyed(value: object) -> Keyed:
-    """Return `value` as something to digest: every field of it, so that none is forgotten."""
+def keyed(value: object) -> Keyed:
+    """Return `value`, part of a request, as something to digest: every field of it."""
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _keyed(entry) for key, entry in value.items()}
+        return {str(key): keyed(entry) for key, entry in value.items()}
     if isinstance(value, Sequence):
-        return [_keyed(entry) for entry in value]
+        return [keyed(entry) for entry in value]
     if dataclasses.is_dataclass(value):
-        return {f.name: _keyed(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: keyed(getattr(value, f.name)) for f in dataclasses.fields(value)}
     raise AssertionError(f"a request holds a {type(value).__name__}, which cannot be digested")
 
 
@@ -100,6 +112,8 @@ class Run:
         """Complete results that were given under its name, by candidate."""
         self.withdrawal: DomainError | None = None
         """Why its policy version was taken away; None while it plays."""
+        self.played: Played | None = None
+        """The policy as it was resolved; None until the request is accepted."""
         self._opened: asyncio.Future[tuple[MetricInfo, ...]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -111,8 +125,9 @@ class Run:
         """Begin the work, which opens the run and tells its futures."""
         self._task = asyncio.create_task(self._live(work))
 
-    def open(self, metrics: tuple[MetricInfo, ...]) -> None:
-        """Say that the request was accepted, and the metrics as they are applied."""
+    def open(self, metrics: tuple[MetricInfo, ...], played: Played) -> None:
+        """Say that the request was accepted: the metrics as they are applied, and the policy."""
+        self.played = played
         self._opened.set_result(metrics)
 
     def tell(self, told: Told) -> None:

@@ -123,6 +123,8 @@ def looks_like_object(text: str, keys: Collection[str]) -> bool:
 
 def clean(text: str) -> str:
     """Return `text` with surrogates joined, lone ones replaced, so that it can be encoded."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -5,8 +5,8 @@ newer one changes nothing for it. It ends earlier, with the reason STALE_POLICY,
 asks for that or where the newer version has taken its place on the same server.
 
 Invariants: the newest version of a name only grows, whatever the order of the calls; a version,
-once registered, never changes. Each reward service knows what was published to it; replicas know
-the same only where they are given one store.
+once registered, never changes. Replicas know the same where they are given one store, and what is
+published to one of them then ends computations in all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from foresight_services.core.published import PolicySource, PublishedPolicy
 from foresight_services.core.task import PolicyRef
 
 MAX_POLICIES: Final = 1024
-"""Names that can be published."""
+"""Names that can be published; a few more where several replicas take new ones at once."""
 
 
 class PublishedModels(Protocol):
@@ -56,6 +56,7 @@ class PolicyUse:
         """Where it is served; None for a configured policy."""
         self._resolved = False
         self._outdated = False
+        self._cancelled_at_ns = 0
         self.withdrawal: DomainError | None = None
         """Why the version was taken away; None while it plays."""
         self._tell: Callable[[DomainError], None] | None = None
@@ -76,19 +77,26 @@ class PolicyUse:
         if history.newest is not None:
             self.published = _find(history, self.ref)
             self.ref = self.published.ref
+        self._cancelled_at_ns = history.cancelled_at_ns
         self._resolved = True
 
-    def _published(self, history: History, newest: PolicyRef, *, cancel: bool) -> None:
-        """Notice that `newest` was published, which leaves `history`."""
+    def _changed(self, history: History) -> None:
+        """Notice that something was published, which leaves `history`."""
         self._outdated = True
-        if not self._resolved or self.ref.version >= newest.version:
+        newest = history.newest
+        if not self._resolved or newest is None or self.ref.version >= newest.ref.version:
             return
+        # What was cancelled before this computation began does not concern it.
+        cancelled = (
+            history.cancelled_at_ns > self._cancelled_at_ns
+            and self.ref.version < history.cancelled_below
+        )
         replaced = self.published is not None and history.replaced(self.published)
-        if (cancel or replaced) and self.withdrawal is None:
+        if (cancelled or replaced) and self.withdrawal is None:
             self.withdrawal = _stale(
                 f"version {self.ref.version} of policy {self.ref.name!r} was taken away when"
-                f" version {newest.version} was published",
-                newest,
+                f" version {newest.ref.version} was published",
+                newest.ref,
             )
             if self._tell is not None:
                 self._tell(self.withdrawal)
@@ -102,6 +110,7 @@ class PolicyRegistry:
         self._store = store
         self._now_ns = now_ns
         self._uses: dict[str, set[PolicyUse]] = {}
+        store.listen(self._changed)
 
     async def publish(
         self, ref: PolicyRef, source: PolicySource | None, *, cancel_in_flight: bool = False
@@ -117,23 +126,22 @@ class PolicyRegistry:
             InvalidInput: with every field that is wrong.
             Precondition: STALE_POLICY where the version is not newer than the newest one.
             LimitReached: where too many names were published.
+            Upstream: SERVICE_UNAVAILABLE where the store of the replicas does not confirm it.
         """
         checks.require(published.violations("policy", ref, source))
         assert source is not None, "checked above"
         while True:
             history = await self._store.read(ref.name)
-            newest = history.newest
-            if newest is not None and newest.ref == ref and newest.source == source:
-                break
-            await self._admit(history, ref, source)
-            newest = PublishedPolicy(ref, source, self._now_ns())
-            extended = history.extended(newest)
+            policy, extended = history.newest, history
+            if policy is None or policy.ref != ref or policy.source != source:
+                await self._admit(history, ref, source)
+                policy = PublishedPolicy(ref, source, self._now_ns())
+                extended = history.extended(policy)
+            if cancel_in_flight:
+                extended = extended.cancelled(self._now_ns())
+            # Even where nothing changes: what the store does not confirm is not acknowledged.
             if await self._store.replace(ref.name, history, extended):
-                history = extended
-                break
-        for use in tuple(self._uses.get(ref.name, ())):
-            use._published(history, newest.ref, cancel=cancel_in_flight)
-        return newest
+                return policy
 
     async def get(self, ref: PolicyRef) -> PublishedPolicy:
         """Return one version, 0 for the newest; NotFound where it is not known."""
@@ -171,6 +179,11 @@ class PolicyRegistry:
             uses.discard(use)
             if not uses and self._uses.get(ref.name) is uses:
                 del self._uses[ref.name]
+
+    def _changed(self, name: str, history: History) -> None:
+        """Tell the computations of a name, of which more is known now."""
+        for use in tuple(self._uses.get(name, ())):
+            use._changed(history)
 
     async def _admit(self, history: History, ref: PolicyRef, source: PolicySource) -> None:
         """Raise where the version cannot follow those of `history`."""

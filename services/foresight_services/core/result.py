@@ -54,6 +54,8 @@ class ScoredFuture:
     """Where each score came from."""
     cost: Usage | None = None
     """What it cost whoever computed it, its scoring included; None where that is `usage`."""
+    fingerprint: str = ""
+    """Fingerprint of the simulator's configuration; empty where nothing of it is cached."""
 
     @classmethod
     def of(
@@ -73,6 +75,7 @@ class ScoredFuture:
             origin=future.origin,
             origins=scores.origins or (Origin.COMPUTED,) * len(scores.scores),
             cost=cost,
+            fingerprint=future.fingerprint,
         )
 
     @classmethod

@@ -12,20 +12,40 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
-from foresight_services.core.cache_use import CacheMode
+from foresight_services.core.cache import CacheKey
+from foresight_services.core.cache_use import CacheMode, Origin
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import (
     DeadlinePassed,
+    DomainError,
     Failure,
     Family,
     NotImplementedHere,
     failure_from,
 )
+from foresight_services.core.future import MetricInfo
 from foresight_services.core.group import Group
-from foresight_services.core.idempotency import Attachment, RequestName, Run, Runs, Told, name_of
+from foresight_services.core.idempotency import (
+    Attachment,
+    Played,
+    RequestName,
+    Run,
+    Runs,
+    Told,
+    name_of,
+)
+from foresight_services.core.kept_answers import (
+    TAKING,
+    KeptAnswer,
+    Standing,
+    answer_key,
+    fingerprint_of,
+    identities_of,
+)
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
@@ -49,8 +69,9 @@ from foresight_services.core.reward_work import RewardWork, futures_of
 from foresight_services.core.task import Preset
 from foresight_services.core.usage import Usage, total
 
-Event = FutureFinished | CandidateResult | GroupSummary
-"""What a computation emits: progress, each candidate's result once, and the summary at the end."""
+Event = FutureFinished | CandidateResult | GroupSummary | KeptAnswer
+"""What a computation emits: progress, each candidate's result once, and the summary at the end; or
+all of that in one, where it was asked before."""
 
 REFUSED = {Family.INVALID, Family.NOT_FOUND, Family.PRECONDITION, Family.UNAUTHENTICATED}
 """Failures of the whole request that the caller must mend; all others cost futures only."""
@@ -96,17 +117,19 @@ class Rewards:
         self._telemetry = telemetry
         self._margin = deadline_margin_seconds
         self._store = store
+        self._standing = Standing(simulator, evaluator, clock)
         self._shared = shared
         self._runs = Runs()
 
     async def compute(
-        self, query: RewardQuery, *, deadline: float | None = None
+        self, query: RewardQuery, *, deadline: float | None = None, texts: bool = True
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of one group; close the generator to cancel it.
 
         Args:
             query: the request, unchecked.
             deadline: when the caller stops listening, in the time of the clock.
+            texts: whether the futures' texts are wanted; a `KeptAnswer` comes only without them.
 
         Raises:
             InvalidInput: with every field that is wrong.
@@ -116,12 +139,22 @@ class Rewards:
         start = self._clock.now()
         request = resolve(query, self._presets)
         stop = None if deadline is None else deadline - self._margin_for(request, deadline - start)
-        name = await self._name(query, request)
+        name = self._given_name(query, request)
         answer = await self._answer(name, request, stop)
         if answer is not None:
             for event in _events(answer):
                 yield event
             return
+        played = await self._played(request, stop)
+        kept = None if texts else await self._kept(request, played, stop)
+        if kept is not None:
+            kept = replace(kept, seconds=self._clock.now() - start)
+            self._count(kept)
+            if name is not None and self._store is not None and request.cache in KEEPING:
+                self._store.keep_name(name)
+            yield kept
+            return
+        name = name or self._name(request, played)
         work = self._work(request, stop if name is None else None)
         async with self._runs.attached(name, work) as attachment:
             run = attachment.run
@@ -140,7 +173,7 @@ class Rewards:
                         yield result if records is None else records.add(result, run)
             summary = group.summary(total(group.usages(), seconds=self._clock.now() - start))
             if records is not None:
-                records.end(summary, run)
+                records.end(summary, run, _key(request, run, records.results, metrics))
         yield summary
 
     async def rescore(
@@ -183,25 +216,52 @@ class Rewards:
         # Where even that is too little, an answer from few futures is the best there is.
         return min(needed, left / 2)
 
-    async def _name(self, query: RewardQuery, request: RewardRequest) -> RequestName | None:
-        """Return what the request is known by; None where it is its caller's alone."""
-        if not self._shared:
+    def _given_name(self, query: RewardQuery, request: RewardRequest) -> RequestName | None:
+        """Return what its caller calls the request; None where it has no name."""
+        if not self._shared or not query.request_id:
             return None
-        if query.request_id:
-            return name_of(query.request_id, request, None)
-        if request.cache is not CacheMode.DEFAULT:
+        return name_of(query.request_id, request, None)
+
+    def _name(self, request: RewardRequest, played: Played) -> RequestName | None:
+        """Return what the request is known by for its content; None if it is its caller's alone."""
+        if not self._shared or request.cache is not CacheMode.DEFAULT:
             return None
-        async with self._policies.using(request.policy) as policy:
-            return name_of("", request, (policy.ref, policy.published))
+        return name_of("", request, played)
+
+    async def _played(self, request: RewardRequest, stop: float | None) -> Played:
+        """Return the policy version that the request gets now."""
+        async with until(stop, self._clock), self._policies.using(request.policy) as policy:
+            return Played(policy.ref, policy.published)
 
     async def _answer(
         self, name: RequestName | None, request: RewardRequest, stop: float | None
     ) -> Answer | None:
         """Return the complete answer that was given under the name that the caller gave."""
-        if self._store is None or name is None or not name.given or request.cache not in KEEPING:
+        if self._store is None or name is None or request.cache not in KEEPING:
             return None
         async with until(stop, self._clock):
             return await self._store.answer(name)
+
+    async def _kept(
+        self, request: RewardRequest, played: Played, stop: float | None
+    ) -> KeptAnswer | None:
+        """Return the complete answer to the same request, given to whomever."""
+        if self._store is None or request.cache not in TAKING:
+            return None
+        try:
+            async with until(stop, self._clock):
+                key = await self._standing.key(request, played, stop)
+                kept = None if key is None else await self._store.whole(key)
+        except DomainError:
+            # Told by the computation, as of the part that fails.
+            return None
+        return kept if kept is not None and kept.results == len(request.candidates) else None
+
+    def _count(self, kept: KeptAnswer) -> None:
+        for _ in range(kept.results):
+            self._telemetry.reward_finished("complete", kept.seconds)
+        self._telemetry.cache_answered("future", Origin.FOUND, kept.use.futures.found)
+        self._telemetry.cache_answered("score", Origin.FOUND, kept.use.scores.found)
 
     def _records(
         self, query: RewardQuery, request: RewardRequest, group: Group
@@ -257,6 +317,17 @@ class Rewards:
     def _alarm(self, stop: float, heard: asyncio.Queue[Told]) -> asyncio.TimerHandle:
         left = max(0.0, stop - self._clock.now())
         return asyncio.get_running_loop().call_later(left, heard.put_nowait, DeadlinePassed())
+
+
+def _key(
+    request: RewardRequest,
+    run: Run,
+    results: Sequence[CandidateResult],
+    metrics: Sequence[MetricInfo],
+) -> CacheKey | None:
+    """Return what the answer with `results` is kept under, by what they tell of themselves."""
+    assert run.played is not None, "a run with results is open"
+    return answer_key(request, run.played, fingerprint_of(results), identities_of(metrics))
 
 
 def _refused(failure: Failure, told: Exception, run: Run) -> bool:

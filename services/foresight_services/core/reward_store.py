@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -23,6 +23,7 @@ from foresight_services.core.cache_use import CacheMode
 from foresight_services.core.cachekey import digest
 from foresight_services.core.errors import NotFound, Reason
 from foresight_services.core.idempotency import RequestName, Run, new_group
+from foresight_services.core.kept_answers import AnswerCodec, KeptAnswer, as_found
 from foresight_services.core.request import RewardQuery
 from foresight_services.core.result import CandidateResult, GroupSummary, Reward
 
@@ -84,7 +85,7 @@ class Answer:
     """What holds for the group as a whole."""
 
 
-class RecordCodec(Protocol):
+class RecordCodec(AnswerCodec, Protocol):
     """Records as bytes. What cannot be read is None."""
 
     def encode_group(self, group: GroupRecord) -> bytes:
@@ -181,7 +182,9 @@ class RewardStore:
         Raises:
             InvalidInput: where another request was answered under that name.
         """
-        (stored,) = await self._read(_answer_key(request))
+        stored, named = await self._read(_answer_key(request), _named_key(request))
+        if named is not None and len(named) == len(request.content):
+            request.check(named)
         record = None if stored is None else self._codec.decode_answer(stored)
         if record is None:
             return None
@@ -194,6 +197,21 @@ class RewardStore:
                 return None
             results.append(result)
         return Answer(tuple(results), record.summary)
+
+    def keep_whole(
+        self, key: CacheKey, results: Sequence[CandidateResult], summary: GroupSummary
+    ) -> None:
+        """Keep the complete answer that `key` stands for."""
+        self._keep(key, lambda: self._codec.encode_whole(*as_found(results, summary)))
+
+    def keep_name(self, request: RequestName) -> None:
+        """Keep what `request` asked for, where it was answered by what another one was."""
+        self._keep(_named_key(request), lambda: request.content)
+
+    async def whole(self, key: CacheKey) -> KeptAnswer | None:
+        """Return the complete answer that `key` stands for; None where none is kept."""
+        (stored,) = await self._read(key)
+        return None if stored is None else self._codec.decode_whole(stored)
 
     async def close(self) -> None:
         """Write what waits, and return."""
@@ -262,11 +280,20 @@ class GroupRecords:
         self._results.append(found)
         return found
 
-    def end(self, summary: GroupSummary, run: Run) -> None:
-        """Keep the answer under the name that the caller gave it, where it is complete."""
-        if run.name is not None and _given(run) and all(map(_complete, self._results)):
+    def end(self, summary: GroupSummary, run: Run, key: CacheKey | None) -> None:
+        """Keep the answer, if it is complete: under its caller's name for it, and under `key`."""
+        if not all(map(_complete, self._results)):
+            return
+        if run.name is not None and _given(run):
             answer = AnswerRecord(run.name.content, run.group, len(self._results), summary)
             self._store.keep_answer(run.name, answer)
+        if key is not None:
+            self._store.keep_whole(key, self._results, summary)
+
+    @property
+    def results(self) -> Sequence[CandidateResult]:
+        """The results so far."""
+        return self._results
 
 
 def _given(run: Run) -> bool:
@@ -283,6 +310,10 @@ def _group_key(name: str) -> CacheKey:
 
 def _result_key(name: str, index: int) -> CacheKey:
     return CacheKey(REWARDS, digest("reward result", {"name": name, "candidate": index}))
+
+
+def _named_key(request: RequestName) -> CacheKey:
+    return CacheKey(REWARDS, digest("reward name", {"request": request.key}))
 
 
 def _answer_key(request: RequestName) -> CacheKey:

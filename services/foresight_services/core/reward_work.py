@@ -16,13 +16,13 @@ from foresight_services.core.deadline import until
 from foresight_services.core.errors import Failure, InvalidInput, Violation, failure_from
 from foresight_services.core.future import (
     EvaluationItem,
-    EvaluationSetup,
     Future,
     FutureId,
     SimulationRequest,
 )
 from foresight_services.core.group import Group
-from foresight_services.core.idempotency import Run, Told, ended_early
+from foresight_services.core.idempotency import Played, Run, Told, ended_early
+from foresight_services.core.kept_answers import setup_of
 from foresight_services.core.policies import PolicyRegistry, PolicyUse
 from foresight_services.core.ports import Clock, EvaluationSession, Evaluator, Simulator
 from foresight_services.core.request import RewardRequest
@@ -56,29 +56,18 @@ class RewardWork:
         ):
             # Refuses, before anything is simulated, what the metrics cannot give the objective.
             Group(self.request, session.metrics)
-            run.open(session.metrics)
+            run.open(session.metrics, Played(policy.ref, policy.published))
             policy.when_withdrawn(run.withdraw)
             await self._simulate(policy, session, run)
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[EvaluationSession]:
         """Open the evaluation; its complaints are about the request's objective."""
-        request = self.request
-        setup = EvaluationSetup(
-            task=request.task,
-            prefix=request.prefix,
-            candidates=request.candidates,
-            metrics=request.objective.metrics,
-            horizon_messages=request.horizon_messages,
-            max_message_tokens=request.max_message_tokens,
-            budget=request.budget,
-            cache=request.cache,
-        )
         async with AsyncExitStack() as stack:
             try:
                 async with until(self.stop, self.clock):
                     session = await stack.enter_async_context(
-                        self.evaluator.open(setup, deadline=self.stop)
+                        self.evaluator.open(setup_of(self.request), deadline=self.stop)
                     )
             except InvalidInput as error:
                 raise _within(error, "metrics", "objective") from error

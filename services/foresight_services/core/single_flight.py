@@ -30,8 +30,8 @@ LEASE_SECONDS: Final = 10.0
 class EntryCodec(Protocol[V]):
     """Values as bytes."""
 
-    def encode(self, value: V) -> bytes:
-        """Return `value` as it is stored."""
+    def encode(self, value: V) -> bytes | None:
+        """Return `value` as it is stored; None where it cannot be."""
         ...
 
     def decode(self, stored: bytes) -> V | None:
@@ -82,9 +82,10 @@ class SingleFlight(Generic[V]):
 
     async def keep(self, entries: Mapping[CacheKey, V]) -> None:
         """Store values in place of what is there."""
-        if entries:
-            encode = self._codec.encode
-            await self._store.put_many({key: encode(value) for key, value in entries.items()})
+        encoded = {key: self._codec.encode(value) for key, value in entries.items()}
+        stored = {key: one for key, one in encoded.items() if one is not None}
+        if stored:
+            await self._store.put_many(stored)
 
     async def close(self) -> None:
         """Cancel what is in flight and wait until what has landed is stored."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, runtime_checkable
 
-from foresight_services.core.cachekey import Keyed, digest
+from foresight_services.core.cachekey import Keyed, digest, installed
 from foresight_services.core.errors import Violation
 from foresight_services.core.future import Direction, EvaluationSetup
 from foresight_services.core.objective import JsonValue, MetricSpec
@@ -128,6 +127,8 @@ class Definition:
     """Whether the task must have a reference."""
     uses: frozenset[ToolName] | None = None
     """The tools that its scores depend on, beside those of an extraction; None for all."""
+    libraries: tuple[str, ...] = ()
+    """Distributions whose versions its scores depend on; that of a plug-in is added."""
 
     @property
     def all_parameters(self) -> Mapping[str, Parameter]:
@@ -160,7 +161,8 @@ class Definition:
                 if key not in known or value != known[key].absent
             },
             "tools": {name: tools.identities[name] for name in sorted(uses)},
-            "distribution": version("foresight"),
+            "distribution": installed(("foresight",)),
+            "libraries": installed(self.libraries),
         }
         return digest("identity", fields).hex()
 

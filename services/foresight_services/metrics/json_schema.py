@@ -134,4 +134,5 @@ DEFINITION: Final = Definition(
     },
     artifact=True,
     uses=frozenset(),
+    libraries=("jsonschema", "referencing"),
 )

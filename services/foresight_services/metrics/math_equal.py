@@ -81,5 +81,10 @@ def _answers(text: str) -> list[Any]:
 
 
 DEFINITION: Final = Definition(
-    "math_equal", MathEqual, artifact=True, needs_reference=True, uses=frozenset()
+    "math_equal",
+    MathEqual,
+    artifact=True,
+    needs_reference=True,
+    uses=frozenset(),
+    libraries=("math-verify", "latex2sympy2_extended", "sympy", "antlr4-python3-runtime"),
 )

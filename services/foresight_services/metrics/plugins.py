@@ -65,7 +65,7 @@ def load_definitions(
         try:
             if entry.name in providers:
                 raise _Unfit(f"the name is taken by {providers[entry.name]}")
-            definitions[entry.name] = _guarded(_loaded(entry))
+            definitions[entry.name] = _guarded(_with_its_package(_loaded(entry), entry))
             providers[entry.name] = _package(entry)
         except (Exception, SystemExit) as error:
             where = f"{_package(entry)}, entry point {entry.name!r} ({entry.value})"
@@ -82,6 +82,13 @@ class _Unfit(Exception):
 def _package(entry: EntryPoint) -> str:
     """Return the distribution that `entry` comes from, as an operator knows it."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "a package"
+
+
+def _with_its_package(definition: Definition, entry: EntryPoint) -> Definition:
+    """Return `definition` with its package among the libraries: another one scores otherwise."""
+    if entry.dist is None:
+        return definition
+    return replace(definition, libraries=(*definition.libraries, entry.dist.name))
 
 
 def _in_one_line(error: BaseException) -> str:

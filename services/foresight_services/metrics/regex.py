@@ -94,4 +94,5 @@ DEFINITION: Final = Definition(
     },
     artifact=True,
     uses=frozenset(),
+    libraries=("google-re2",),
 )

@@ -78,4 +78,5 @@ DEFINITION: Final = Definition(
     artifact=True,
     needs_reference=True,
     uses=frozenset(),
+    libraries=("rouge_score", "nltk"),
 )

@@ -133,7 +133,9 @@ class Tokenizers:
             if name in _SHIPPED:
                 what = "is the name of a tokenizer that ships; take another one"
                 raise InvalidInput((Violation(f"evaluator.tokenizers.{name}", what),))
-        self._files = files
+        self._files = {name: tokenizer_file(Path(path)) for name, path in files.items()}
+        # What scores are cached by was told when the process started, so nothing else is loaded.
+        self._digests = {name: _digest(file) for name, file in self._files.items()}
         self._loaded: dict[str, TokenCounter] = {}
         self._lock = threading.Lock()
 
@@ -148,16 +150,34 @@ class Tokenizers:
             return _SHIPPED[name]()
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = _from_file(name, Path(self._files[name]))
+                self._loaded[name] = _from_file(name, self._files[name], self._digests[name])
             return self._loaded[name]
 
 
-def _from_file(name: str, path: Path) -> FileTokenizer:
+def tokenizer_file(path: Path) -> Path:
+    """Return the file that `path` names, itself or as the folder that holds it."""
+    return path / "tokenizer.json" if path.is_dir() else path
+
+
+def _digest(file: Path) -> bytes | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return None
+
+
+def _from_file(name: str, file: Path, digest: bytes | None) -> FileTokenizer:
     try:
         from tokenizers import Tokenizer
     except ModuleNotFoundError as error:
         raise missing_library("token_amount", "tokenizers") from error
-    file = path / "tokenizer.json" if path.is_dir() else path
+    if _digest(file) != digest:
+        raise Precondition(
+            Reason.METRIC_UNAVAILABLE,
+            f"the file of the tokenizer {name!r} has changed since the evaluator started; start it"
+            " again",
+            metadata={"metric": "token_amount", "needs": f"evaluator.tokenizers.{name}"},
+        )
     try:
         tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
     # The library raises nothing more precise for a file that it cannot read.

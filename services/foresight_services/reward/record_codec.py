@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Sequence
 from typing import Final, TypeVar, cast
 
 from google.protobuf.message import DecodeError, Message
@@ -13,6 +15,7 @@ from foresight_services.core.errors import Failure
 from foresight_services.core.estimator import Estimate
 from foresight_services.core.future import FutureId, SimulatedFuture
 from foresight_services.core.interval import Interval, Method
+from foresight_services.core.kept_answers import KeptAnswer
 from foresight_services.core.objective import Range
 from foresight_services.core.result import (
     CandidateResult,
@@ -43,7 +46,8 @@ class ProtoRecordCodec:
     """Implements the port `RecordCodec`.
 
     A group is a GetRewardResponse without result, a result a CandidateResult, and an answer
-    a ComputeRewardsResponse without results behind a head of fixed length.
+    a ComputeRewardsResponse without results behind a head of fixed length; a whole answer is
+    a ComputeRewardsResponse.
     """
 
     def encode_group(self, group: GroupRecord) -> bytes:
@@ -97,6 +101,21 @@ class ProtoRecordCodec:
             CacheUse(_origins(message.cache.futures), _origins(message.cache.scores)),
         )
         return AnswerRecord(content, group.hex(), results, summary)
+
+    def encode_whole(self, results: Sequence[CandidateResult], summary: GroupSummary) -> bytes:
+        """Return the answer as it is kept."""
+        message = encode_summary("", summary)
+        ordered = sorted(results, key=lambda result: result.index)
+        message.results.extend(encode_result(result, include_futures=False) for result in ordered)
+        return message.SerializeToString(deterministic=True)
+
+    def decode_whole(self, stored: bytes) -> KeptAnswer | None:
+        """Return the answer, a ComputeRewardsResponse; None where the bytes are none."""
+        message = _parse(pb.ComputeRewardsResponse(), stored)
+        if message is None or not all(map(_complete, message.results)):
+            return None
+        use = CacheUse(_origins(message.cache.futures), _origins(message.cache.scores))
+        return KeptAnswer(message, len(message.results), use)
 
 
 def decode_result(message: pb.CandidateResult) -> CandidateResult:
@@ -165,6 +184,12 @@ def _future(candidate: int, message: pb.FutureResult) -> FutureResult:
         cost=codec.decode_usage(message.cost) if message.HasField("cost") else None,
     )
     return FutureResult(scored, objective)
+
+
+def _complete(result: pb.CandidateResult) -> bool:
+    reward = result.reward
+    complete = reward.status == pb.REWARD_STATUS_COMPLETE
+    return result.WhichOneof("outcome") == "reward" and complete and math.isfinite(reward.value)
 
 
 def _parse(message: M, stored: bytes) -> M | None:

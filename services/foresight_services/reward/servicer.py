@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 
 from foresight.v1 import reward_service_pb2 as pb
 from foresight.v1 import reward_service_pb2_grpc
 from foresight_services.core.errors import InvalidInput, Violation, failure_from
+from foresight_services.core.kept_answers import KeptAnswer
 from foresight_services.core.merge import merge
 from foresight_services.core.ports import Clock
 from foresight_services.core.request import MAX_REQUEST_ID
@@ -22,6 +23,7 @@ from foresight_services.reward.codec import (
     encode_result,
     encode_summary,
 )
+from foresight_services.reward.kept import events_of, response_of
 from foresight_services.rpc.deadline import ServerContext, deadline_of
 from foresight_services.rpc.status import encode_failure
 
@@ -69,7 +71,9 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
         self, request: pb.ComputeRewardsRequest, context: ServerContext
     ) -> AsyncGenerator[Event, None]:
         deadline = deadline_of(context, self._clock)
-        return self._rewards.compute(decode_query(request), deadline=deadline)
+        return self._rewards.compute(
+            decode_query(request), deadline=deadline, texts=request.include_futures
+        )
 
     async def _groups(
         self, requests: AsyncIterator[pb.StreamRewardsRequest], context: ServerContext
@@ -101,8 +105,7 @@ class RewardServicer(reward_service_pb2_grpc.RewardServiceServicer):
         try:
             async with aclosing(self._compute(group, context)) as events:
                 async for event in events:
-                    answer = _encode_event(name, event, request)
-                    if answer is not None:
+                    for answer in _encode_event(name, event, request):
                         yield answer
         except Exception as error:
             refusal = pb.GroupDone(error=encode_failure(failure_from(error)))
@@ -123,6 +126,8 @@ async def _response(
                 results.append(event)
             elif isinstance(event, GroupSummary):
                 summary = event
+            elif isinstance(event, KeptAnswer):
+                return response_of(event, request_id)
     if summary is None:
         raise AssertionError("a computation ended without its summary")
     response = encode_summary(request_id, summary)
@@ -139,16 +144,18 @@ def _request_id(request: pb.ComputeRewardsRequest) -> str:
 
 def _encode_event(
     name: str, event: Event, request: pb.StreamRewardsRequest
-) -> pb.StreamRewardsResponse | None:
+) -> Iterable[pb.StreamRewardsResponse]:
     match event:
         case CandidateResult():
             texts = request.group.include_futures
             result = encode_result(event, include_futures=texts)
-            return pb.StreamRewardsResponse(request_id=name, candidate=result)
+            return (pb.StreamRewardsResponse(request_id=name, candidate=result),)
         case GroupSummary():
             done = pb.GroupDone(summary=encode_summary(name, event))
-            return pb.StreamRewardsResponse(request_id=name, done=done)
+            return (pb.StreamRewardsResponse(request_id=name, done=done),)
         case FutureFinished():
             if not request.progress:
-                return None
-            return pb.StreamRewardsResponse(request_id=name, future=encode_progress(event))
+                return ()
+            return (pb.StreamRewardsResponse(request_id=name, future=encode_progress(event)),)
+        case KeptAnswer():
+            return events_of(event, name, progress=request.progress)

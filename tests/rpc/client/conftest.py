@@ -112,22 +112,30 @@ def service() -> Iterator[FakeRewardService]:
     assert not service.gave_up
 
 
+USED_PORTS: set[int] = set()
+"""Ports that servers of this process have had. All channels of a process share what gRPC knows of
+an address: while one is open to a server that is gone, another to the next server there fails at
+once, its connection refused. So no port is used twice."""
+
+
 @pytest.fixture
 def serve(service) -> Iterator[Callable[..., int]]:
     """Start a server for `service`, with TLS where credentials are given; return its port."""
     servers = []
 
     def start(credentials: grpc.ServerCredentials | None = None) -> int:
-        server = grpc.server(ThreadPoolExecutor(max_workers=4))
-        pb_grpc.add_RewardServiceServicer_to_server(service, server)
-        address = "127.0.0.1:0"
-        port = (
-            server.add_insecure_port(address)
-            if credentials is None
-            else server.add_secure_port(address, credentials)
-        )
+        address, port = "127.0.0.1:0", 0
+        while not port or port in USED_PORTS:
+            server = grpc.server(ThreadPoolExecutor(max_workers=4))
+            servers.append(server)
+            pb_grpc.add_RewardServiceServicer_to_server(service, server)
+            port = (
+                server.add_insecure_port(address)
+                if credentials is None
+                else server.add_secure_port(address, credentials)
+            )
+        USED_PORTS.add(port)
         server.start()
-        servers.append(server)
         return port
 
     yield start

@@ -92,7 +92,8 @@ async def test_a_deadline_ends_a_call(connect, target, service, request_fields, 
     on_client, on_call = ({"timeout": 0.3}, {}) if where == "client" else ({}, {"timeout": 0.3})
     with pytest.raises(DeadlineExceededError, match=target):
         await connect(target, **on_client).compute(**request_fields, **on_call)
-    assert await asyncio.to_thread(service.ended.wait, 30)
+    # A machine that is busy may not get as far as the service in that time.
+    assert not service.metadata or await asyncio.to_thread(service.ended.wait, 30)
 
 
 async def test_every_call_carries_a_deadline(connect, target, service, request_fields):

@@ -81,7 +81,8 @@ async def test_a_deadline_ends_a_stream(connect, target, service, groups):
     service.stream = service.hang_stream
     with pytest.raises(DeadlineExceededError):
         await connect(target).stream(groups, timeout=0.3)
-    assert await asyncio.to_thread(service.ended.wait, 30)
+    # A machine that is busy may not get as far as the service in that time.
+    assert not service.metadata or await asyncio.to_thread(service.ended.wait, 30)
 
 
 async def test_a_wrong_group_ends_the_stream(connect, target, groups):
