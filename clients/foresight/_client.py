@@ -83,7 +83,8 @@ class Client(PolicyCalls, StoredCalls):
             candidates: Assistant responses to score, 1 to 256.
             objective: `profile` and `metrics`. Default: the preset's.
             simulation: `horizon_messages`, `samples`, `seed`, `policy`, `max_message_tokens`.
-                Default: the preset's.
+                Default: the preset's. `samples` is `{"max": 8}`, or as many up to `max` as it
+                takes: with `target_stderr`, or with `decide`: `best` or `ranking`.
             request_id: The caller's own id of the request, of at most 128 characters. Asking again
                 with it attaches to the request while it runs, and then gets its stored answer.
                 Default: none.

@@ -14,8 +14,10 @@ from foresight._results import (
     Artifact,
     CacheUse,
     CandidateReward,
+    Decision,
     Future,
     Interval,
+    Lead,
     Message,
     MetricInfo,
     MetricScore,
@@ -44,6 +46,8 @@ _ORIGINS: Final[Mapping[int, Literal["computed", "found", "shared"]]] = {
     reward_service_pb2.ORIGIN_FOUND: "found",
     reward_service_pb2.ORIGIN_SHARED: "shared",
 }
+
+_AIMS: Final[Mapping[str, Literal["best", "ranking"]]] = {"best": "best", "ranking": "ranking"}
 
 _DIRECTIONS: Final[Mapping[int, Literal["more", "less"]]] = {
     metric_pb2.DIRECTION_MORE: "more",
@@ -77,6 +81,33 @@ def decode_rewards(
         ),
         usage=_usage(response.usage),
         cache=CacheUse(_counts(response.cache.futures), _counts(response.cache.scores)),
+        decision=_decision(response, expected) if response.HasField("decision") else None,
+    )
+
+
+def _decision(
+    response: reward_service_pb2.ComputeRewardsResponse, candidates: int
+) -> Decision | None:
+    """Return the decision, `None` for a kind that this version does not know."""
+    told = response.decision
+    ranking = tuple(told.ranking)
+    known = len(set(ranking)) == len(ranking) and all(0 <= c < candidates for c in ranking)
+    if not known or told.best not in ranking or not 0.0 <= told.confidence <= 1.0:
+        raise InternalError("the service sent a decision that is none about these candidates")
+    aim = _AIMS.get(told.aim)
+    if aim is None:
+        return None
+    return Decision(aim, told.best, ranking, told.confidence, told.method)
+
+
+def _lead(lead: reward_service_pb2.Lead) -> Lead:
+    if not math.isfinite(lead.difference):
+        raise InternalError(f"the service sent {lead.difference} for a lead")
+    return Lead(
+        difference=lead.difference,
+        stderr=lead.stderr if lead.HasField("stderr") else None,
+        interval=_interval(lead.interval) if lead.HasField("interval") else None,
+        n=lead.n,
     )
 
 
@@ -114,6 +145,7 @@ def decode_candidate(result: reward_service_pb2.CandidateResult) -> CandidateRew
         usage=_usage(result.usage),
         reward_id=reward.reward_id
         or ("" if error is None else error.metadata.get("reward_id", "")),
+        behind_best=_lead(result.behind_best) if result.HasField("behind_best") else None,
     )
 
 

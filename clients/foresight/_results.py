@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
+from foresight._decision import Decision, Interval, Lead
 from foresight._scores import Artifact, MetricInfo, MetricScore, MetricSummary, ValueRange, Verdict
 from foresight.errors import ForesightError
 
@@ -19,10 +20,12 @@ __all__ = [
     "CacheUse",
     "CandidateEvent",
     "CandidateReward",
+    "Decision",
     "Future",
     "FutureEvent",
     "GroupEvent",
     "Interval",
+    "Lead",
     "Message",
     "MetricInfo",
     "MetricScore",
@@ -55,23 +58,6 @@ class PolicyVersion:
     """Name of the policy."""
     version: int
     """Version of the weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval of a mean."""
-
-    low: float
-    """Lower end, in units of the objective."""
-    high: float
-    """Upper end, in units of the objective."""
-    level: float
-    """Nominal coverage, such as 0.95."""
-    method: str
-    """How it was computed: `gaffke`, `gaffke_mid_p` or `student_t`."""
-
-    def __str__(self) -> str:
-        return f"{self.level * 100:g} % CI [{self.low:.3g}, {self.high:.3g}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +165,7 @@ class CandidateReward:
     n_ok: int
     """Futures that were simulated and scored."""
     n_requested: int
-    """Futures that were asked for."""
+    """Futures that were asked for; with adaptive sampling, those that were wanted."""
     metrics: Mapping[str, MetricSummary] = field(hash=False)
     """Metrics by label, in the order of the objective."""
     futures: tuple[Future, ...]
@@ -188,6 +174,9 @@ class CandidateReward:
     """Cost of this candidate."""
     reward_id: str
     """Id for `get_reward` and `rescore_reward`; empty where the service did not store it."""
+    behind_best: Lead | None = None
+    """By how much the best candidate leads this one; only with `samples.decide`, and `None` for the
+    best one and where they share no sample index."""
 
     def __repr__(self) -> str:
         if self.value is None:
@@ -249,6 +238,8 @@ class Rewards(Sequence[CandidateReward]):
     """The whole request's cost."""
     cache: CacheUse = CacheUse()
     """What the service's cache did for it."""
+    decision: Decision | None = None
+    """What the futures say about the order; only with `samples.decide`."""
 
     @property
     def values(self) -> list[float | None]:

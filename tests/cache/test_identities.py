@@ -160,7 +160,7 @@ HANDLED: dict[type[Section], set[str]] = {
     SimulatorConfig: {
         *("termination_signal", "personas_path", "on_context_exhausted", "transcript"),
         # They change nothing.
-        *("max_futures", "max_idle_policies", "lora_load_timeout_seconds"),
+        *("max_futures", "max_waiting_futures", "max_idle_policies", "lora_load_timeout_seconds"),
     },
     EvaluatorConfig: {
         *("transcripts", "max_artifact_tokens", "sandbox", "tokenizers", "reward_models"),

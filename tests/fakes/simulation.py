@@ -55,6 +55,7 @@ def make_simulation(
     policy: ChatModel,
     telemetry: RecordingTelemetry | None = None,
     max_futures: int = 1000,
+    max_waiting_futures: int = 100_000,
     goals: Any = None,
     fingerprint: str | Callable[[PolicyRef], str] = "fake",
     published: PublishedModels | None = None,
@@ -69,6 +70,7 @@ def make_simulation(
         telemetry=telemetry or RecordingTelemetry(),
         termination_signal=SIGNAL,
         max_futures=max_futures,
+        max_waiting_futures=max_waiting_futures,
         fingerprint=fingerprint if callable(fingerprint) else lambda policy: fingerprint,
     )
 

@@ -21,6 +21,8 @@ class RecordingTelemetry:
         self.futures: Counter[str] = Counter()
         self.rewards: list[tuple[str, float]] = []
         self.cache: Counter[tuple[str, str]] = Counter()
+        self.waiting = 0
+        self.refused = 0
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -44,6 +46,14 @@ class RecordingTelemetry:
         """Follow it."""
         self.in_flight += change
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+
+    def futures_waiting(self, change: int) -> None:
+        """Follow it."""
+        self.waiting += change
+
+    def group_refused(self) -> None:
+        """Count it."""
+        self.refused += 1
 
     def future_finished(self, status: str) -> None:
         """Count it."""

@@ -28,57 +28,61 @@ from foresight.v1 import simulator_service_pb2 as foresight_dot_v1_dot_simulator
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!foresight/v1/reward_service.proto\x12\x0c\x66oresight.v1\x1a\x1f\x66oresight/v1/conversation.proto\x1a\x19\x66oresight/v1/metric.proto\x1a$foresight/v1/simulator_service.proto\x1a\x17google/rpc/status.proto\"k\n\tObjective\x12\x0f\n\x07profile\x18\x01 \x01(\t\x12)\n\x07metrics\x18\x02 \x03(\x0b\x32\x18.foresight.v1.MetricSpec\x12\"\n\x05\x63lamp\x18\x03 \x01(\x0b\x32\x13.foresight.v1.Clamp\"=\n\x07Samples\x12\x10\n\x03min\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\xad\x02\n\nSimulation\x12\x1d\n\x10horizon_messages\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12&\n\x07samples\x18\x02 \x01(\x0b\x32\x15.foresight.v1.Samples\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\'\n\x06policy\x18\x04 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\x1f\n\x12max_message_tokens\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x1b\n\x13system_prompt_share\x18\x06 \x01(\x01\x12\x17\n\x0fproactive_share\x18\x07 \x01(\x01\x12\x10\n\x08personas\x18\x08 \x03(\tB\x13\n\x11_horizon_messagesB\x07\n\x05_seedB\x15\n\x13_max_message_tokens\"\xbd\x02\n\x15\x43omputeRewardsRequest\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.foresight.v1.Task\x12%\n\x06prefix\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12\x12\n\ncandidates\x18\x03 \x03(\t\x12*\n\tobjective\x18\x04 \x01(\x0b\x32\x17.foresight.v1.Objective\x12,\n\nsimulation\x18\x05 \x01(\x0b\x32\x18.foresight.v1.Simulation\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x17\n\x0finclude_futures\x18\x07 \x01(\x08\x12$\n\x06\x62udget\x18\x08 \x01(\x0b\x32\x14.foresight.v1.Budget\x12\x0b\n\x03job\x18\t \x01(\t\x12\r\n\x05\x63\x61\x63he\x18\n \x01(\t\"\xaf\x02\n\x16\x43omputeRewardsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x07results\x18\x02 \x03(\x0b\x32\x1d.foresight.v1.CandidateResult\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.foresight.v1.Usage\x12\x0f\n\x07profile\x18\x04 \x01(\t\x12\x17\n\x0fprofile_version\x18\x05 \x01(\t\x12)\n\x07metrics\x18\x06 \x03(\x0b\x32\x18.foresight.v1.MetricInfo\x12\x31\n\x0fobjective_range\x18\x07 \x01(\x0b\x32\x18.foresight.v1.ValueRange\x12%\n\x05\x63\x61\x63he\x18\x08 \x01(\x0b\x32\x16.foresight.v1.CacheUse\"?\n\x0cOriginCounts\x12\x10\n\x08\x63omputed\x18\x01 \x01(\x03\x12\r\n\x05\x66ound\x18\x02 \x01(\x03\x12\x0e\n\x06shared\x18\x03 \x01(\x03\"c\n\x08\x43\x61\x63heUse\x12+\n\x07\x66utures\x18\x01 \x01(\x0b\x32\x1a.foresight.v1.OriginCounts\x12*\n\x06scores\x18\x02 \x01(\x0b\x32\x1a.foresight.v1.OriginCounts\"N\n\x12\x43onfidenceInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\r\n\x05level\x18\x03 \x01(\x01\x12\x0e\n\x06method\x18\x04 \x01(\t\"Y\n\rMetricSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x04mean\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04n_ok\x18\x03 \x01(\x05\x12\x10\n\x08n_failed\x18\x04 \x01(\x05\x42\x07\n\x05_mean\"\xaa\x01\n\x06Reward\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x13\n\x06stderr\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\x08interval\x18\x03 \x01(\x0b\x32 .foresight.v1.ConfidenceInterval\x12*\n\x06status\x18\x04 \x01(\x0e\x32\x1a.foresight.v1.RewardStatus\x12\x11\n\treward_id\x18\x05 \x01(\tB\t\n\x07_stderr\"\xcd\x03\n\x0c\x46utureResult\x12\x14\n\x0csample_index\x18\x01 \x01(\x05\x12\x13\n\tobjective\x18\x02 \x01(\x01H\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12)\n\x06scores\x18\x04 \x03(\x0b\x32\x19.foresight.v1.MetricScore\x12.\n\x0btermination\x18\x05 \x01(\x0e\x32\x19.foresight.v1.Termination\x12\x0c\n\x04goal\x18\x06 \x01(\t\x12\'\n\x08messages\x18\x07 \x03(\x0b\x32\x15.foresight.v1.Message\x12\'\n\x06policy\x18\x08 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\"\n\x05usage\x18\t \x01(\x0b\x32\x13.foresight.v1.Usage\x12\x0f\n\x07persona\x18\n \x01(\t\x12)\n\tartifacts\x18\x0b \x03(\x0b\x32\x16.foresight.v1.Artifact\x12$\n\x06origin\x18\x0c \x01(\x0e\x32\x14.foresight.v1.Origin\x12!\n\x04\x63ost\x18\r \x01(\x0b\x32\x13.foresight.v1.UsageB\t\n\x07outcome\"\xa4\x02\n\x0f\x43\x61ndidateResult\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12&\n\x06reward\x18\x02 \x01(\x0b\x32\x14.foresight.v1.RewardH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x0c\n\x04n_ok\x18\x04 \x01(\x05\x12\x13\n\x0bn_requested\x18\x05 \x01(\x05\x12,\n\x07metrics\x18\x06 \x03(\x0b\x32\x1b.foresight.v1.MetricSummary\x12+\n\x07\x66utures\x18\x07 \x03(\x0b\x32\x1a.foresight.v1.FutureResult\x12\"\n\x05usage\x18\x08 \x01(\x0b\x32\x13.foresight.v1.UsageB\t\n\x07outcome\"j\n\x14StreamRewardsRequest\x12\x32\n\x05group\x18\x01 \x01(\x0b\x32#.foresight.v1.ComputeRewardsRequest\x12\x10\n\x08progress\x18\x02 \x01(\x08\x12\x0c\n\x04name\x18\x03 \x01(\t\"G\n\nFutureDone\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12\x14\n\x0csample_index\x18\x02 \x01(\x05\x12\n\n\x02ok\x18\x03 \x01(\x08\"t\n\tGroupDone\x12\x37\n\x07summary\x18\x01 \x01(\x0b\x32$.foresight.v1.ComputeRewardsResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xbd\x01\n\x15StreamRewardsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\tcandidate\x18\x02 \x01(\x0b\x32\x1d.foresight.v1.CandidateResultH\x00\x12*\n\x06\x66uture\x18\x03 \x01(\x0b\x32\x18.foresight.v1.FutureDoneH\x00\x12\'\n\x04\x64one\x18\x04 \x01(\x0b\x32\x17.foresight.v1.GroupDoneH\x00\x42\x07\n\x05\x65vent\"%\n\x10GetRewardRequest\x12\x11\n\treward_id\x18\x01 \x01(\t\"\x80\x02\n\x11GetRewardResponse\x12\x34\n\x07request\x18\x01 \x01(\x0b\x32#.foresight.v1.ComputeRewardsRequest\x12-\n\x06result\x18\x02 \x01(\x0b\x32\x1d.foresight.v1.CandidateResult\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12\x17\n\x0fprofile_version\x18\x04 \x01(\t\x12)\n\x07metrics\x18\x05 \x03(\x0b\x32\x18.foresight.v1.MetricInfo\x12\x31\n\x0fobjective_range\x18\x06 \x01(\x0b\x32\x18.foresight.v1.ValueRange\"\xb0\x01\n\x14RescoreRewardRequest\x12\x11\n\treward_id\x18\x01 \x01(\t\x12*\n\tobjective\x18\x02 \x01(\x0b\x32\x17.foresight.v1.Objective\x12\x17\n\x0finclude_futures\x18\x03 \x01(\x08\x12\r\n\x05\x63\x61\x63he\x18\x04 \x01(\t\x12$\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x14.foresight.v1.Budget\x12\x0b\n\x03job\x18\x06 \x01(\t\"N\n\x15RescoreRewardResponse\x12\x35\n\x07rewards\x18\x01 \x01(\x0b\x32$.foresight.v1.ComputeRewardsResponse*Z\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x13\n\x0fORIGIN_COMPUTED\x10\x01\x12\x10\n\x0cORIGIN_FOUND\x10\x02\x12\x11\n\rORIGIN_SHARED\x10\x03*d\n\x0cRewardStatus\x12\x1d\n\x19REWARD_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16REWARD_STATUS_COMPLETE\x10\x01\x12\x19\n\x15REWARD_STATUS_PARTIAL\x10\x02\x32\xf2\x02\n\rRewardService\x12[\n\x0e\x43omputeRewards\x12#.foresight.v1.ComputeRewardsRequest\x1a$.foresight.v1.ComputeRewardsResponse\x12\\\n\rStreamRewards\x12\".foresight.v1.StreamRewardsRequest\x1a#.foresight.v1.StreamRewardsResponse(\x01\x30\x01\x12L\n\tGetReward\x12\x1e.foresight.v1.GetRewardRequest\x1a\x1f.foresight.v1.GetRewardResponse\x12X\n\rRescoreReward\x12\".foresight.v1.RescoreRewardRequest\x1a#.foresight.v1.RescoreRewardResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!foresight/v1/reward_service.proto\x12\x0c\x66oresight.v1\x1a\x1f\x66oresight/v1/conversation.proto\x1a\x19\x66oresight/v1/metric.proto\x1a$foresight/v1/simulator_service.proto\x1a\x17google/rpc/status.proto\"k\n\tObjective\x12\x0f\n\x07profile\x18\x01 \x01(\t\x12)\n\x07metrics\x18\x02 \x03(\x0b\x32\x18.foresight.v1.MetricSpec\x12\"\n\x05\x63lamp\x18\x03 \x01(\x0b\x32\x13.foresight.v1.Clamp\"\xf4\x01\n\x07Samples\x12\x10\n\x03min\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1a\n\rtarget_stderr\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06\x64\x65\x63ide\x18\x04 \x01(\t\x12\x17\n\nconfidence\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x11\n\ttolerance\x18\x06 \x01(\x01\x12\x12\n\x05total\x18\x07 \x01(\x05H\x04\x88\x01\x01\x12\x13\n\x06window\x18\x08 \x01(\x05H\x05\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_maxB\x10\n\x0e_target_stderrB\r\n\x0b_confidenceB\x08\n\x06_totalB\t\n\x07_window\"\xad\x02\n\nSimulation\x12\x1d\n\x10horizon_messages\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12&\n\x07samples\x18\x02 \x01(\x0b\x32\x15.foresight.v1.Samples\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\'\n\x06policy\x18\x04 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\x1f\n\x12max_message_tokens\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x1b\n\x13system_prompt_share\x18\x06 \x01(\x01\x12\x17\n\x0fproactive_share\x18\x07 \x01(\x01\x12\x10\n\x08personas\x18\x08 \x03(\tB\x13\n\x11_horizon_messagesB\x07\n\x05_seedB\x15\n\x13_max_message_tokens\"\xbd\x02\n\x15\x43omputeRewardsRequest\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.foresight.v1.Task\x12%\n\x06prefix\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12\x12\n\ncandidates\x18\x03 \x03(\t\x12*\n\tobjective\x18\x04 \x01(\x0b\x32\x17.foresight.v1.Objective\x12,\n\nsimulation\x18\x05 \x01(\x0b\x32\x18.foresight.v1.Simulation\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x17\n\x0finclude_futures\x18\x07 \x01(\x08\x12$\n\x06\x62udget\x18\x08 \x01(\x0b\x32\x14.foresight.v1.Budget\x12\x0b\n\x03job\x18\t \x01(\t\x12\r\n\x05\x63\x61\x63he\x18\n \x01(\t\"\xd9\x02\n\x16\x43omputeRewardsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x07results\x18\x02 \x03(\x0b\x32\x1d.foresight.v1.CandidateResult\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.foresight.v1.Usage\x12\x0f\n\x07profile\x18\x04 \x01(\t\x12\x17\n\x0fprofile_version\x18\x05 \x01(\t\x12)\n\x07metrics\x18\x06 \x03(\x0b\x32\x18.foresight.v1.MetricInfo\x12\x31\n\x0fobjective_range\x18\x07 \x01(\x0b\x32\x18.foresight.v1.ValueRange\x12%\n\x05\x63\x61\x63he\x18\x08 \x01(\x0b\x32\x16.foresight.v1.CacheUse\x12(\n\x08\x64\x65\x63ision\x18\t \x01(\x0b\x32\x16.foresight.v1.Decision\"Z\n\x08\x44\x65\x63ision\x12\x0b\n\x03\x61im\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x65st\x18\x02 \x01(\x05\x12\x0f\n\x07ranking\x18\x03 \x03(\x05\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x0e\n\x06method\x18\x05 \x01(\t\"y\n\x04Lead\x12\x12\n\ndifference\x18\x01 \x01(\x01\x12\x13\n\x06stderr\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\x08interval\x18\x03 \x01(\x0b\x32 .foresight.v1.ConfidenceInterval\x12\t\n\x01n\x18\x04 \x01(\x05\x42\t\n\x07_stderr\"?\n\x0cOriginCounts\x12\x10\n\x08\x63omputed\x18\x01 \x01(\x03\x12\r\n\x05\x66ound\x18\x02 \x01(\x03\x12\x0e\n\x06shared\x18\x03 \x01(\x03\"c\n\x08\x43\x61\x63heUse\x12+\n\x07\x66utures\x18\x01 \x01(\x0b\x32\x1a.foresight.v1.OriginCounts\x12*\n\x06scores\x18\x02 \x01(\x0b\x32\x1a.foresight.v1.OriginCounts\"N\n\x12\x43onfidenceInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\r\n\x05level\x18\x03 \x01(\x01\x12\x0e\n\x06method\x18\x04 \x01(\t\"Y\n\rMetricSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x04mean\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04n_ok\x18\x03 \x01(\x05\x12\x10\n\x08n_failed\x18\x04 \x01(\x05\x42\x07\n\x05_mean\"\xaa\x01\n\x06Reward\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x13\n\x06stderr\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\x08interval\x18\x03 \x01(\x0b\x32 .foresight.v1.ConfidenceInterval\x12*\n\x06status\x18\x04 \x01(\x0e\x32\x1a.foresight.v1.RewardStatus\x12\x11\n\treward_id\x18\x05 \x01(\tB\t\n\x07_stderr\"\xcd\x03\n\x0c\x46utureResult\x12\x14\n\x0csample_index\x18\x01 \x01(\x05\x12\x13\n\tobjective\x18\x02 \x01(\x01H\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12)\n\x06scores\x18\x04 \x03(\x0b\x32\x19.foresight.v1.MetricScore\x12.\n\x0btermination\x18\x05 \x01(\x0e\x32\x19.foresight.v1.Termination\x12\x0c\n\x04goal\x18\x06 \x01(\t\x12\'\n\x08messages\x18\x07 \x03(\x0b\x32\x15.foresight.v1.Message\x12\'\n\x06policy\x18\x08 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\"\n\x05usage\x18\t \x01(\x0b\x32\x13.foresight.v1.Usage\x12\x0f\n\x07persona\x18\n \x01(\t\x12)\n\tartifacts\x18\x0b \x03(\x0b\x32\x16.foresight.v1.Artifact\x12$\n\x06origin\x18\x0c \x01(\x0e\x32\x14.foresight.v1.Origin\x12!\n\x04\x63ost\x18\r \x01(\x0b\x32\x13.foresight.v1.UsageB\t\n\x07outcome\"\xcd\x02\n\x0f\x43\x61ndidateResult\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12&\n\x06reward\x18\x02 \x01(\x0b\x32\x14.foresight.v1.RewardH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x0c\n\x04n_ok\x18\x04 \x01(\x05\x12\x13\n\x0bn_requested\x18\x05 \x01(\x05\x12,\n\x07metrics\x18\x06 \x03(\x0b\x32\x1b.foresight.v1.MetricSummary\x12+\n\x07\x66utures\x18\x07 \x03(\x0b\x32\x1a.foresight.v1.FutureResult\x12\"\n\x05usage\x18\x08 \x01(\x0b\x32\x13.foresight.v1.Usage\x12\'\n\x0b\x62\x65hind_best\x18\t \x01(\x0b\x32\x12.foresight.v1.LeadB\t\n\x07outcome\"j\n\x14StreamRewardsRequest\x12\x32\n\x05group\x18\x01 \x01(\x0b\x32#.foresight.v1.ComputeRewardsRequest\x12\x10\n\x08progress\x18\x02 \x01(\x08\x12\x0c\n\x04name\x18\x03 \x01(\t\"G\n\nFutureDone\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12\x14\n\x0csample_index\x18\x02 \x01(\x05\x12\n\n\x02ok\x18\x03 \x01(\x08\"t\n\tGroupDone\x12\x37\n\x07summary\x18\x01 \x01(\x0b\x32$.foresight.v1.ComputeRewardsResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xbd\x01\n\x15StreamRewardsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\tcandidate\x18\x02 \x01(\x0b\x32\x1d.foresight.v1.CandidateResultH\x00\x12*\n\x06\x66uture\x18\x03 \x01(\x0b\x32\x18.foresight.v1.FutureDoneH\x00\x12\'\n\x04\x64one\x18\x04 \x01(\x0b\x32\x17.foresight.v1.GroupDoneH\x00\x42\x07\n\x05\x65vent\"%\n\x10GetRewardRequest\x12\x11\n\treward_id\x18\x01 \x01(\t\"\x80\x02\n\x11GetRewardResponse\x12\x34\n\x07request\x18\x01 \x01(\x0b\x32#.foresight.v1.ComputeRewardsRequest\x12-\n\x06result\x18\x02 \x01(\x0b\x32\x1d.foresight.v1.CandidateResult\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12\x17\n\x0fprofile_version\x18\x04 \x01(\t\x12)\n\x07metrics\x18\x05 \x03(\x0b\x32\x18.foresight.v1.MetricInfo\x12\x31\n\x0fobjective_range\x18\x06 \x01(\x0b\x32\x18.foresight.v1.ValueRange\"\xb0\x01\n\x14RescoreRewardRequest\x12\x11\n\treward_id\x18\x01 \x01(\t\x12*\n\tobjective\x18\x02 \x01(\x0b\x32\x17.foresight.v1.Objective\x12\x17\n\x0finclude_futures\x18\x03 \x01(\x08\x12\r\n\x05\x63\x61\x63he\x18\x04 \x01(\t\x12$\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x14.foresight.v1.Budget\x12\x0b\n\x03job\x18\x06 \x01(\t\"N\n\x15RescoreRewardResponse\x12\x35\n\x07rewards\x18\x01 \x01(\x0b\x32$.foresight.v1.ComputeRewardsResponse*Z\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x13\n\x0fORIGIN_COMPUTED\x10\x01\x12\x10\n\x0cORIGIN_FOUND\x10\x02\x12\x11\n\rORIGIN_SHARED\x10\x03*d\n\x0cRewardStatus\x12\x1d\n\x19REWARD_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16REWARD_STATUS_COMPLETE\x10\x01\x12\x19\n\x15REWARD_STATUS_PARTIAL\x10\x02\x32\xf2\x02\n\rRewardService\x12[\n\x0e\x43omputeRewards\x12#.foresight.v1.ComputeRewardsRequest\x1a$.foresight.v1.ComputeRewardsResponse\x12\\\n\rStreamRewards\x12\".foresight.v1.StreamRewardsRequest\x1a#.foresight.v1.StreamRewardsResponse(\x01\x30\x01\x12L\n\tGetReward\x12\x1e.foresight.v1.GetRewardRequest\x1a\x1f.foresight.v1.GetRewardResponse\x12X\n\rRescoreReward\x12\".foresight.v1.RescoreRewardRequest\x1a#.foresight.v1.RescoreRewardResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'foresight.v1.reward_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORIGIN']._serialized_start=3593
-  _globals['_ORIGIN']._serialized_end=3683
-  _globals['_REWARDSTATUS']._serialized_start=3685
-  _globals['_REWARDSTATUS']._serialized_end=3785
+  _globals['_ORIGIN']._serialized_start=4075
+  _globals['_ORIGIN']._serialized_end=4165
+  _globals['_REWARDSTATUS']._serialized_start=4167
+  _globals['_REWARDSTATUS']._serialized_end=4267
   _globals['_OBJECTIVE']._serialized_start=174
   _globals['_OBJECTIVE']._serialized_end=281
-  _globals['_SAMPLES']._serialized_start=283
-  _globals['_SAMPLES']._serialized_end=344
-  _globals['_SIMULATION']._serialized_start=347
-  _globals['_SIMULATION']._serialized_end=648
-  _globals['_COMPUTEREWARDSREQUEST']._serialized_start=651
-  _globals['_COMPUTEREWARDSREQUEST']._serialized_end=968
-  _globals['_COMPUTEREWARDSRESPONSE']._serialized_start=971
-  _globals['_COMPUTEREWARDSRESPONSE']._serialized_end=1274
-  _globals['_ORIGINCOUNTS']._serialized_start=1276
-  _globals['_ORIGINCOUNTS']._serialized_end=1339
-  _globals['_CACHEUSE']._serialized_start=1341
-  _globals['_CACHEUSE']._serialized_end=1440
-  _globals['_CONFIDENCEINTERVAL']._serialized_start=1442
-  _globals['_CONFIDENCEINTERVAL']._serialized_end=1520
-  _globals['_METRICSUMMARY']._serialized_start=1522
-  _globals['_METRICSUMMARY']._serialized_end=1611
-  _globals['_REWARD']._serialized_start=1614
-  _globals['_REWARD']._serialized_end=1784
-  _globals['_FUTURERESULT']._serialized_start=1787
-  _globals['_FUTURERESULT']._serialized_end=2248
-  _globals['_CANDIDATERESULT']._serialized_start=2251
-  _globals['_CANDIDATERESULT']._serialized_end=2543
-  _globals['_STREAMREWARDSREQUEST']._serialized_start=2545
-  _globals['_STREAMREWARDSREQUEST']._serialized_end=2651
-  _globals['_FUTUREDONE']._serialized_start=2653
-  _globals['_FUTUREDONE']._serialized_end=2724
-  _globals['_GROUPDONE']._serialized_start=2726
-  _globals['_GROUPDONE']._serialized_end=2842
-  _globals['_STREAMREWARDSRESPONSE']._serialized_start=2845
-  _globals['_STREAMREWARDSRESPONSE']._serialized_end=3034
-  _globals['_GETREWARDREQUEST']._serialized_start=3036
-  _globals['_GETREWARDREQUEST']._serialized_end=3073
-  _globals['_GETREWARDRESPONSE']._serialized_start=3076
-  _globals['_GETREWARDRESPONSE']._serialized_end=3332
-  _globals['_RESCOREREWARDREQUEST']._serialized_start=3335
-  _globals['_RESCOREREWARDREQUEST']._serialized_end=3511
-  _globals['_RESCOREREWARDRESPONSE']._serialized_start=3513
-  _globals['_RESCOREREWARDRESPONSE']._serialized_end=3591
-  _globals['_REWARDSERVICE']._serialized_start=3788
-  _globals['_REWARDSERVICE']._serialized_end=4158
+  _globals['_SAMPLES']._serialized_start=284
+  _globals['_SAMPLES']._serialized_end=528
+  _globals['_SIMULATION']._serialized_start=531
+  _globals['_SIMULATION']._serialized_end=832
+  _globals['_COMPUTEREWARDSREQUEST']._serialized_start=835
+  _globals['_COMPUTEREWARDSREQUEST']._serialized_end=1152
+  _globals['_COMPUTEREWARDSRESPONSE']._serialized_start=1155
+  _globals['_COMPUTEREWARDSRESPONSE']._serialized_end=1500
+  _globals['_DECISION']._serialized_start=1502
+  _globals['_DECISION']._serialized_end=1592
+  _globals['_LEAD']._serialized_start=1594
+  _globals['_LEAD']._serialized_end=1715
+  _globals['_ORIGINCOUNTS']._serialized_start=1717
+  _globals['_ORIGINCOUNTS']._serialized_end=1780
+  _globals['_CACHEUSE']._serialized_start=1782
+  _globals['_CACHEUSE']._serialized_end=1881
+  _globals['_CONFIDENCEINTERVAL']._serialized_start=1883
+  _globals['_CONFIDENCEINTERVAL']._serialized_end=1961
+  _globals['_METRICSUMMARY']._serialized_start=1963
+  _globals['_METRICSUMMARY']._serialized_end=2052
+  _globals['_REWARD']._serialized_start=2055
+  _globals['_REWARD']._serialized_end=2225
+  _globals['_FUTURERESULT']._serialized_start=2228
+  _globals['_FUTURERESULT']._serialized_end=2689
+  _globals['_CANDIDATERESULT']._serialized_start=2692
+  _globals['_CANDIDATERESULT']._serialized_end=3025
+  _globals['_STREAMREWARDSREQUEST']._serialized_start=3027
+  _globals['_STREAMREWARDSREQUEST']._serialized_end=3133
+  _globals['_FUTUREDONE']._serialized_start=3135
+  _globals['_FUTUREDONE']._serialized_end=3206
+  _globals['_GROUPDONE']._serialized_start=3208
+  _globals['_GROUPDONE']._serialized_end=3324
+  _globals['_STREAMREWARDSRESPONSE']._serialized_start=3327
+  _globals['_STREAMREWARDSRESPONSE']._serialized_end=3516
+  _globals['_GETREWARDREQUEST']._serialized_start=3518
+  _globals['_GETREWARDREQUEST']._serialized_end=3555
+  _globals['_GETREWARDRESPONSE']._serialized_start=3558
+  _globals['_GETREWARDRESPONSE']._serialized_end=3814
+  _globals['_RESCOREREWARDREQUEST']._serialized_start=3817
+  _globals['_RESCOREREWARDREQUEST']._serialized_end=3993
+  _globals['_RESCOREREWARDRESPONSE']._serialized_start=3995
+  _globals['_RESCOREREWARDRESPONSE']._serialized_end=4073
+  _globals['_REWARDSERVICE']._serialized_start=4270
+  _globals['_REWARDSERVICE']._serialized_end=4640
 # @@protoc_insertion_point(module_scope)

@@ -62,7 +62,9 @@ class _RewardStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     REWARD_STATUS_COMPLETE: _RewardStatus.ValueType  # 1
     """Every future that was asked for was simulated and scored."""
     REWARD_STATUS_PARTIAL: _RewardStatus.ValueType  # 2
-    """At least `samples.min` futures succeeded, but not all: some failed or the deadline came first."""
+    """At least `samples.min` futures succeeded, but not all: some failed or the deadline came first,
+    before all that sampling wanted were asked for.
+    """
 
 class RewardStatus(_RewardStatus, metaclass=_RewardStatusEnumTypeWrapper):
     """Whether a reward rests on all futures that were asked for."""
@@ -72,7 +74,9 @@ REWARD_STATUS_UNSPECIFIED: RewardStatus.ValueType  # 0
 REWARD_STATUS_COMPLETE: RewardStatus.ValueType  # 1
 """Every future that was asked for was simulated and scored."""
 REWARD_STATUS_PARTIAL: RewardStatus.ValueType  # 2
-"""At least `samples.min` futures succeeded, but not all: some failed or the deadline came first."""
+"""At least `samples.min` futures succeeded, but not all: some failed or the deadline came first,
+before all that sampling wanted were asked for.
+"""
 Global___RewardStatus: typing_extensions.TypeAlias = RewardStatus
 
 @typing.final
@@ -115,30 +119,80 @@ Global___Objective: typing_extensions.TypeAlias = Objective
 
 @typing.final
 class Samples(google.protobuf.message.Message):
-    """How many futures to simulate for each candidate."""
+    """How many futures to simulate for each candidate: `max`, or with `target_stderr` or `decide` as
+    many up to `max` as that takes (docs/adaptive-sampling.md).
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MIN_FIELD_NUMBER: builtins.int
     MAX_FIELD_NUMBER: builtins.int
+    TARGET_STDERR_FIELD_NUMBER: builtins.int
+    DECIDE_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    TOLERANCE_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    WINDOW_FIELD_NUMBER: builtins.int
     min: builtins.int
     """Futures that must succeed for a candidate to have a value, 1 to `max`. Default: half of `max`,
-    rounded up.
+    rounded up; with `target_stderr` or `decide` 2, or `max` where that is less.
     """
     max: builtins.int
-    """Futures to simulate, 1 to 1024. Default: the preset's, else 3, but at least `min`."""
+    """Futures to simulate, 1 to 1024. Default: the preset's, else 3, but at least `min`; required with
+    `target_stderr` or `decide`.
+    """
+    target_stderr: builtins.float
+    """A candidate has enough futures when its standard error, in units of the objective, is at most
+    this, above 0; it gets the greater of 3 and `min` in any case. Not together with `decide`.
+    Default: no such target.
+    """
+    decide: builtins.str
+    """Futures go where they can still change this decision: `best`, which candidate is best;
+    `ranking`, the order of all. Default: none, futures are spent on all alike.
+    """
+    confidence: builtins.float
+    """Chance of being right at which the decision has enough futures, above 0 and below 1. Only with
+    `decide`. Default: 0.95.
+    """
+    tolerance: builtins.float
+    """Differences up to this, in units of the objective, do not matter to the decision. Only with
+    `decide`. Default: 0.
+    """
+    total: builtins.int
+    """Futures of the whole group, at most 262144 and enough for what every candidate gets in any case.
+    Only with `target_stderr` or `decide`. Default: no limit beside `max`.
+    """
+    window: builtins.int
+    """Futures on their way at once beyond what every candidate gets in any case, 1 to 1024: of the
+    group with `decide` or `total`, else of each candidate. Another window takes other futures. Only
+    with `target_stderr` or `decide`. Default: one for each candidate of the group, else 4.
+    """
     def __init__(
         self,
         *,
         min: builtins.int | None = ...,
         max: builtins.int | None = ...,
+        target_stderr: builtins.float | None = ...,
+        decide: builtins.str = ...,
+        confidence: builtins.float | None = ...,
+        tolerance: builtins.float = ...,
+        total: builtins.int | None = ...,
+        window: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_confidence", b"_confidence", "_max", b"_max", "_min", b"_min", "_target_stderr", b"_target_stderr", "_total", b"_total", "_window", b"_window", "confidence", b"confidence", "max", b"max", "min", b"min", "target_stderr", b"target_stderr", "total", b"total", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_confidence", b"_confidence", "_max", b"_max", "_min", b"_min", "_target_stderr", b"_target_stderr", "_total", b"_total", "_window", b"_window", "confidence", b"confidence", "decide", b"decide", "max", b"max", "min", b"min", "target_stderr", b"target_stderr", "tolerance", b"tolerance", "total", b"total", "window", b"window"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_confidence", b"_confidence"]) -> typing.Literal["confidence"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_max", b"_max"]) -> typing.Literal["max"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_min", b"_min"]) -> typing.Literal["min"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_target_stderr", b"_target_stderr"]) -> typing.Literal["target_stderr"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_total", b"_total"]) -> typing.Literal["total"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_window", b"_window"]) -> typing.Literal["window"] | None: ...
 
 Global___Samples: typing_extensions.TypeAlias = Samples
 
@@ -170,7 +224,8 @@ class Simulation(google.protobuf.message.Message):
     """
     system_prompt_share: builtins.float
     """Share of the sample indices, 0 to 1, in which the policy gets the configured system prompt: the
-    first floor(share x samples.max). Default: 0.
+    first floor(share x samples.max), or with `target_stderr` or `decide` as many spread evenly over
+    them. Default: 0.
     """
     proactive_share: builtins.float
     """Share of the sample indices, 0 to 1, in which the policy is prompted to be proactive, likewise
@@ -304,6 +359,7 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
     METRICS_FIELD_NUMBER: builtins.int
     OBJECTIVE_RANGE_FIELD_NUMBER: builtins.int
     CACHE_FIELD_NUMBER: builtins.int
+    DECISION_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Name of the request."""
     profile: builtins.str
@@ -330,6 +386,12 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
     def cache(self) -> Global___CacheUse:
         """What the cache did for the request."""
 
+    @property
+    def decision(self) -> Global___Decision:
+        """What the futures say about the order of the candidates. Only with `samples.decide`; absent where
+        no candidate has a future that succeeded.
+        """
+
     def __init__(
         self,
         *,
@@ -341,11 +403,90 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
         metrics: collections.abc.Iterable[foresight.v1.metric_pb2.MetricInfo] | None = ...,
         objective_range: foresight.v1.conversation_pb2.ValueRange | None = ...,
         cache: Global___CacheUse | None = ...,
+        decision: Global___Decision | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["cache", b"cache", "objective_range", b"objective_range", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cache", b"cache", "metrics", b"metrics", "objective_range", b"objective_range", "profile", b"profile", "profile_version", b"profile_version", "request_id", b"request_id", "results", b"results", "usage", b"usage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["cache", b"cache", "decision", b"decision", "objective_range", b"objective_range", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cache", b"cache", "decision", b"decision", "metrics", b"metrics", "objective_range", b"objective_range", "profile", b"profile", "profile_version", b"profile_version", "request_id", b"request_id", "results", b"results", "usage", b"usage"]) -> None: ...
 
 Global___ComputeRewardsResponse: typing_extensions.TypeAlias = ComputeRewardsResponse
+
+@typing.final
+class Decision(google.protobuf.message.Message):
+    """What the futures of a group say about the order of its candidates."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AIM_FIELD_NUMBER: builtins.int
+    BEST_FIELD_NUMBER: builtins.int
+    RANKING_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    METHOD_FIELD_NUMBER: builtins.int
+    aim: builtins.str
+    """What was decided: `best` or `ranking`."""
+    best: builtins.int
+    """Position of the candidate that is best as far as is known, from 0. Candidates are compared over
+    the futures that they share, so it need not be the one with the highest reward.
+    """
+    confidence: builtins.float
+    """Chance that the decision is right up to `samples.tolerance`, 0 to 1. Below what was asked for
+    where `samples.max`, `samples.total`, a budget or the deadline came first.
+    """
+    method: builtins.str
+    """How the chances of single comparisons make the confidence: `product`, for `best`; `bonferroni`,
+    for `ranking`.
+    """
+    @property
+    def ranking(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Positions of the candidates with a value, best first."""
+
+    def __init__(
+        self,
+        *,
+        aim: builtins.str = ...,
+        best: builtins.int = ...,
+        ranking: collections.abc.Iterable[builtins.int] | None = ...,
+        confidence: builtins.float = ...,
+        method: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["aim", b"aim", "best", b"best", "confidence", b"confidence", "method", b"method", "ranking", b"ranking"]) -> None: ...
+
+Global___Decision: typing_extensions.TypeAlias = Decision
+
+@typing.final
+class Lead(google.protobuf.message.Message):
+    """By how much the best candidate leads another one, from the sample indices that both have."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DIFFERENCE_FIELD_NUMBER: builtins.int
+    STDERR_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    N_FIELD_NUMBER: builtins.int
+    difference: builtins.float
+    """Mean of the best one's objectives less this one's; negative where the indices that they share
+    say otherwise than all futures together.
+    """
+    stderr: builtins.float
+    """Standard error of the difference. Absent with fewer than two indices."""
+    n: builtins.int
+    """Sample indices at which both have an objective."""
+    @property
+    def interval(self) -> Global___ConfidenceInterval:
+        """Confidence interval of the difference. Absent where no honest one exists."""
+
+    def __init__(
+        self,
+        *,
+        difference: builtins.float = ...,
+        stderr: builtins.float | None = ...,
+        interval: Global___ConfidenceInterval | None = ...,
+        n: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_stderr", b"_stderr", "interval", b"interval", "stderr", b"stderr"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_stderr", b"_stderr", "difference", b"difference", "interval", b"interval", "n", b"n", "stderr", b"stderr"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_stderr", b"_stderr"]) -> typing.Literal["stderr"] | None: ...
+
+Global___Lead: typing_extensions.TypeAlias = Lead
 
 @typing.final
 class OriginCounts(google.protobuf.message.Message):
@@ -605,12 +746,15 @@ class CandidateResult(google.protobuf.message.Message):
     METRICS_FIELD_NUMBER: builtins.int
     FUTURES_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
+    BEHIND_BEST_FIELD_NUMBER: builtins.int
     candidate_index: builtins.int
     """Position of the candidate in the request, from 0."""
     n_ok: builtins.int
     """Futures that were simulated and scored."""
     n_requested: builtins.int
-    """Futures that were asked for."""
+    """Futures that were asked for: `samples.max`, or with `target_stderr` or `decide` those that were
+    wanted until the end.
+    """
     @property
     def reward(self) -> Global___Reward:
         """The reward."""
@@ -631,6 +775,12 @@ class CandidateResult(google.protobuf.message.Message):
     def usage(self) -> foresight.v1.conversation_pb2.Usage:
         """Cost of this candidate."""
 
+    @property
+    def behind_best(self) -> Global___Lead:
+        """By how much the best candidate leads this one. Only with `samples.decide`; absent for the best
+        one and where they share no sample index.
+        """
+
     def __init__(
         self,
         *,
@@ -642,9 +792,10 @@ class CandidateResult(google.protobuf.message.Message):
         metrics: collections.abc.Iterable[Global___MetricSummary] | None = ...,
         futures: collections.abc.Iterable[Global___FutureResult] | None = ...,
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
+        behind_best: Global___Lead | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["error", b"error", "outcome", b"outcome", "reward", b"reward", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["candidate_index", b"candidate_index", "error", b"error", "futures", b"futures", "metrics", b"metrics", "n_ok", b"n_ok", "n_requested", b"n_requested", "outcome", b"outcome", "reward", b"reward", "usage", b"usage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["behind_best", b"behind_best", "error", b"error", "outcome", b"outcome", "reward", b"reward", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["behind_best", b"behind_best", "candidate_index", b"candidate_index", "error", b"error", "futures", b"futures", "metrics", b"metrics", "n_ok", b"n_ok", "n_requested", b"n_requested", "outcome", b"outcome", "reward", b"reward", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["reward", "error"] | None: ...
 
 Global___CandidateResult: typing_extensions.TypeAlias = CandidateResult

@@ -27,17 +27,17 @@ from foresight.v1 import policy_service_pb2 as foresight_dot_v1_dot_policy__serv
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$foresight/v1/simulator_service.proto\x12\x0c\x66oresight.v1\x1a\x1f\x66oresight/v1/conversation.proto\x1a!foresight/v1/policy_service.proto\x1a\x17google/rpc/status.proto\"@\n\x15GetFingerprintRequest\x12\'\n\x06policy\x18\x01 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\"-\n\x16GetFingerprintResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\";\n\nFutureSpec\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12\x14\n\x0csample_index\x18\x02 \x01(\x05\"\xa8\x03\n\x16SimulateFuturesRequest\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.foresight.v1.Task\x12%\n\x06prefix\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12\x12\n\ncandidates\x18\x03 \x03(\t\x12)\n\x07\x66utures\x18\x04 \x03(\x0b\x32\x18.foresight.v1.FutureSpec\x12\x18\n\x10horizon_messages\x18\x05 \x01(\x05\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\'\n\x06policy\x18\x07 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\x1a\n\x12max_message_tokens\x18\x08 \x01(\x05\x12\'\n\tpublished\x18\t \x01(\x0b\x32\x14.foresight.v1.Policy\x12$\n\x06\x62udget\x18\n \x01(\x0b\x32\x14.foresight.v1.Budget\x12\x1d\n\x15system_prompt_samples\x18\x0b \x01(\x05\x12\x19\n\x11proactive_samples\x18\x0c \x01(\x05\x12\x10\n\x08personas\x18\r \x03(\t\"\xb2\x01\n\x0fSimulatedFuture\x12\x0c\n\x04goal\x18\x01 \x01(\t\x12\'\n\x08messages\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12.\n\x0btermination\x18\x03 \x01(\x0e\x32\x19.foresight.v1.Termination\x12\'\n\x06policy\x18\x04 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\x0f\n\x07persona\x18\x05 \x01(\t\"\xdb\x01\n\x17SimulateFuturesResponse\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.foresight.v1.FutureSpec\x12/\n\x06\x66uture\x18\x02 \x01(\x0b\x32\x1d.foresight.v1.SimulatedFutureH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.foresight.v1.Usage\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\tB\t\n\x07outcome\"\x96\x02\n\x15SampleMessagesRequest\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.foresight.v1.Task\x12%\n\x06prefix\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.foresight.v1.MessageKind\x12\x12\n\x05\x63ount\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\'\n\x06policy\x18\x06 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\x1f\n\x12max_message_tokens\x18\x07 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_countB\x15\n\x13_max_message_tokens\"\xac\x01\n\x16SampleMessagesResponse\x12\x14\n\x0csample_index\x18\x01 \x01(\x05\x12(\n\x07message\x18\x02 \x01(\x0b\x32\x15.foresight.v1.MessageH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.foresight.v1.UsageB\t\n\x07outcome*\x82\x01\n\x0bTermination\x12\x1b\n\x17TERMINATION_UNSPECIFIED\x10\x00\x12\x17\n\x13TERMINATION_HORIZON\x10\x01\x12\x1a\n\x16TERMINATION_USER_ENDED\x10\x02\x12!\n\x1dTERMINATION_CONTEXT_EXHAUSTED\x10\x03*\x7f\n\x0bMessageKind\x12\x1c\n\x18MESSAGE_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19MESSAGE_KIND_OPENING_USER\x10\x01\x12\x1a\n\x16MESSAGE_KIND_NEXT_USER\x10\x02\x12\x17\n\x13MESSAGE_KIND_POLICY\x10\x03\x32\xb0\x02\n\x10SimulatorService\x12`\n\x0fSimulateFutures\x12$.foresight.v1.SimulateFuturesRequest\x1a%.foresight.v1.SimulateFuturesResponse0\x01\x12[\n\x0eGetFingerprint\x12#.foresight.v1.GetFingerprintRequest\x1a$.foresight.v1.GetFingerprintResponse\x12]\n\x0eSampleMessages\x12#.foresight.v1.SampleMessagesRequest\x1a$.foresight.v1.SampleMessagesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$foresight/v1/simulator_service.proto\x12\x0c\x66oresight.v1\x1a\x1f\x66oresight/v1/conversation.proto\x1a!foresight/v1/policy_service.proto\x1a\x17google/rpc/status.proto\"@\n\x15GetFingerprintRequest\x12\'\n\x06policy\x18\x01 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\"-\n\x16GetFingerprintResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\";\n\nFutureSpec\x12\x17\n\x0f\x63\x61ndidate_index\x18\x01 \x01(\x05\x12\x14\n\x0csample_index\x18\x02 \x01(\x05\"\xc8\x03\n\x16SimulateFuturesRequest\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.foresight.v1.Task\x12%\n\x06prefix\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12\x12\n\ncandidates\x18\x03 \x03(\t\x12)\n\x07\x66utures\x18\x04 \x03(\x0b\x32\x18.foresight.v1.FutureSpec\x12\x18\n\x10horizon_messages\x18\x05 \x01(\x05\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\'\n\x06policy\x18\x07 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\x1a\n\x12max_message_tokens\x18\x08 \x01(\x05\x12\'\n\tpublished\x18\t \x01(\x0b\x32\x14.foresight.v1.Policy\x12$\n\x06\x62udget\x18\n \x01(\x0b\x32\x14.foresight.v1.Budget\x12\x1d\n\x15system_prompt_samples\x18\x0b \x01(\x05\x12\x19\n\x11proactive_samples\x18\x0c \x01(\x05\x12\x10\n\x08personas\x18\r \x03(\t\x12\x0b\n\x03job\x18\x0e \x01(\t\x12\x11\n\tfollow_up\x18\x0f \x01(\x08\"\xb2\x01\n\x0fSimulatedFuture\x12\x0c\n\x04goal\x18\x01 \x01(\t\x12\'\n\x08messages\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12.\n\x0btermination\x18\x03 \x01(\x0e\x32\x19.foresight.v1.Termination\x12\'\n\x06policy\x18\x04 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\x0f\n\x07persona\x18\x05 \x01(\t\"\x82\x02\n\x17SimulateFuturesResponse\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.foresight.v1.FutureSpec\x12/\n\x06\x66uture\x18\x02 \x01(\x0b\x32\x1d.foresight.v1.SimulatedFutureH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.foresight.v1.Usage\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12%\n\x07\x63harged\x18\x06 \x01(\x0b\x32\x14.foresight.v1.BudgetB\t\n\x07outcome\"\x96\x02\n\x15SampleMessagesRequest\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.foresight.v1.Task\x12%\n\x06prefix\x18\x02 \x03(\x0b\x32\x15.foresight.v1.Message\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.foresight.v1.MessageKind\x12\x12\n\x05\x63ount\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\'\n\x06policy\x18\x06 \x01(\x0b\x32\x17.foresight.v1.PolicyRef\x12\x1f\n\x12max_message_tokens\x18\x07 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_countB\x15\n\x13_max_message_tokens\"\xac\x01\n\x16SampleMessagesResponse\x12\x14\n\x0csample_index\x18\x01 \x01(\x05\x12(\n\x07message\x18\x02 \x01(\x0b\x32\x15.foresight.v1.MessageH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\"\n\x05usage\x18\x04 \x01(\x0b\x32\x13.foresight.v1.UsageB\t\n\x07outcome*\x82\x01\n\x0bTermination\x12\x1b\n\x17TERMINATION_UNSPECIFIED\x10\x00\x12\x17\n\x13TERMINATION_HORIZON\x10\x01\x12\x1a\n\x16TERMINATION_USER_ENDED\x10\x02\x12!\n\x1dTERMINATION_CONTEXT_EXHAUSTED\x10\x03*\x7f\n\x0bMessageKind\x12\x1c\n\x18MESSAGE_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19MESSAGE_KIND_OPENING_USER\x10\x01\x12\x1a\n\x16MESSAGE_KIND_NEXT_USER\x10\x02\x12\x17\n\x13MESSAGE_KIND_POLICY\x10\x03\x32\xb0\x02\n\x10SimulatorService\x12`\n\x0fSimulateFutures\x12$.foresight.v1.SimulateFuturesRequest\x1a%.foresight.v1.SimulateFuturesResponse0\x01\x12[\n\x0eGetFingerprint\x12#.foresight.v1.GetFingerprintRequest\x1a$.foresight.v1.GetFingerprintResponse\x12]\n\x0eSampleMessages\x12#.foresight.v1.SampleMessagesRequest\x1a$.foresight.v1.SampleMessagesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'foresight.v1.simulator_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TERMINATION']._serialized_start=1608
-  _globals['_TERMINATION']._serialized_end=1738
-  _globals['_MESSAGEKIND']._serialized_start=1740
-  _globals['_MESSAGEKIND']._serialized_end=1867
+  _globals['_TERMINATION']._serialized_start=1679
+  _globals['_TERMINATION']._serialized_end=1809
+  _globals['_MESSAGEKIND']._serialized_start=1811
+  _globals['_MESSAGEKIND']._serialized_end=1938
   _globals['_GETFINGERPRINTREQUEST']._serialized_start=147
   _globals['_GETFINGERPRINTREQUEST']._serialized_end=211
   _globals['_GETFINGERPRINTRESPONSE']._serialized_start=213
@@ -45,15 +45,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FUTURESPEC']._serialized_start=260
   _globals['_FUTURESPEC']._serialized_end=319
   _globals['_SIMULATEFUTURESREQUEST']._serialized_start=322
-  _globals['_SIMULATEFUTURESREQUEST']._serialized_end=746
-  _globals['_SIMULATEDFUTURE']._serialized_start=749
-  _globals['_SIMULATEDFUTURE']._serialized_end=927
-  _globals['_SIMULATEFUTURESRESPONSE']._serialized_start=930
-  _globals['_SIMULATEFUTURESRESPONSE']._serialized_end=1149
-  _globals['_SAMPLEMESSAGESREQUEST']._serialized_start=1152
-  _globals['_SAMPLEMESSAGESREQUEST']._serialized_end=1430
-  _globals['_SAMPLEMESSAGESRESPONSE']._serialized_start=1433
-  _globals['_SAMPLEMESSAGESRESPONSE']._serialized_end=1605
-  _globals['_SIMULATORSERVICE']._serialized_start=1870
-  _globals['_SIMULATORSERVICE']._serialized_end=2174
+  _globals['_SIMULATEFUTURESREQUEST']._serialized_end=778
+  _globals['_SIMULATEDFUTURE']._serialized_start=781
+  _globals['_SIMULATEDFUTURE']._serialized_end=959
+  _globals['_SIMULATEFUTURESRESPONSE']._serialized_start=962
+  _globals['_SIMULATEFUTURESRESPONSE']._serialized_end=1220
+  _globals['_SAMPLEMESSAGESREQUEST']._serialized_start=1223
+  _globals['_SAMPLEMESSAGESREQUEST']._serialized_end=1501
+  _globals['_SAMPLEMESSAGESRESPONSE']._serialized_start=1504
+  _globals['_SAMPLEMESSAGESRESPONSE']._serialized_end=1676
+  _globals['_SIMULATORSERVICE']._serialized_start=1941
+  _globals['_SIMULATORSERVICE']._serialized_end=2245
 # @@protoc_insertion_point(module_scope)

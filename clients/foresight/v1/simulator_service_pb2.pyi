@@ -158,6 +158,8 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
     SYSTEM_PROMPT_SAMPLES_FIELD_NUMBER: builtins.int
     PROACTIVE_SAMPLES_FIELD_NUMBER: builtins.int
     PERSONAS_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
+    FOLLOW_UP_FIELD_NUMBER: builtins.int
     horizon_messages: builtins.int
     """Length of a future in messages of either role, 0 to 64."""
     seed: builtins.int
@@ -168,6 +170,12 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
     """The policy gets the configured system prompt in the sample indices below this one. Default: 0."""
     proactive_samples: builtins.int
     """The policy is prompted to be proactive in the sample indices below this one. Default: 0."""
+    job: builtins.str
+    """The training job that the futures are for. Jobs that wait get equal shares of the simulator's
+    places. Default: none; all requests without one share as one job.
+    """
+    follow_up: builtins.bool
+    """These futures follow others of a group that was let in: they are let in though the line is full."""
     @property
     def task(self) -> foresight.v1.conversation_pb2.Task:
         """What the conversation is about, presets already applied. Required."""
@@ -220,9 +228,11 @@ class SimulateFuturesRequest(google.protobuf.message.Message):
         system_prompt_samples: builtins.int = ...,
         proactive_samples: builtins.int = ...,
         personas: collections.abc.Iterable[builtins.str] | None = ...,
+        job: builtins.str = ...,
+        follow_up: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["budget", b"budget", "policy", b"policy", "published", b"published", "task", b"task"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["budget", b"budget", "candidates", b"candidates", "futures", b"futures", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "personas", b"personas", "policy", b"policy", "prefix", b"prefix", "proactive_samples", b"proactive_samples", "published", b"published", "seed", b"seed", "system_prompt_samples", b"system_prompt_samples", "task", b"task"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "candidates", b"candidates", "follow_up", b"follow_up", "futures", b"futures", "horizon_messages", b"horizon_messages", "job", b"job", "max_message_tokens", b"max_message_tokens", "personas", b"personas", "policy", b"policy", "prefix", b"prefix", "proactive_samples", b"proactive_samples", "published", b"published", "seed", b"seed", "system_prompt_samples", b"system_prompt_samples", "task", b"task"]) -> None: ...
 
 Global___SimulateFuturesRequest: typing_extensions.TypeAlias = SimulateFuturesRequest
 
@@ -276,6 +286,7 @@ class SimulateFuturesResponse(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     FINGERPRINT_FIELD_NUMBER: builtins.int
+    CHARGED_FIELD_NUMBER: builtins.int
     fingerprint: builtins.str
     """Fingerprint under which it was simulated; it is cached only under that one."""
     @property
@@ -294,6 +305,12 @@ class SimulateFuturesResponse(google.protobuf.message.Message):
     def usage(self) -> foresight.v1.conversation_pb2.Usage:
         """What the simulation cost, also where it failed."""
 
+    @property
+    def charged(self) -> foresight.v1.conversation_pb2.Budget:
+        """What it took out of the budget, where that is not what `usage` adds up to: calls that failed may
+        have cost what nobody told of, and count as their worst case.
+        """
+
     def __init__(
         self,
         *,
@@ -302,9 +319,10 @@ class SimulateFuturesResponse(google.protobuf.message.Message):
         error: google.rpc.status_pb2.Status | None = ...,
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
         fingerprint: builtins.str = ...,
+        charged: foresight.v1.conversation_pb2.Budget | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["error", b"error", "future", b"future", "outcome", b"outcome", "spec", b"spec", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "fingerprint", b"fingerprint", "future", b"future", "outcome", b"outcome", "spec", b"spec", "usage", b"usage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["charged", b"charged", "error", b"error", "future", b"future", "outcome", b"outcome", "spec", b"spec", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["charged", b"charged", "error", b"error", "fingerprint", b"fingerprint", "future", b"future", "outcome", b"outcome", "spec", b"spec", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["future", "error"] | None: ...
 
 Global___SimulateFuturesResponse: typing_extensions.TypeAlias = SimulateFuturesResponse

@@ -59,7 +59,8 @@ class SimulatorServiceServicer(object):
     def SimulateFutures(self, request, context):
         """Simulates futures of one group and sends each as it finishes, in no particular order. Each
         future that was asked for is sent exactly once, as a conversation or as an error.
-        Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy.
+        Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy; RESOURCE_EXHAUSTED at
+        once, with RetryInfo, where so many futures wait already that these do not fit into the line.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -111,7 +111,8 @@ class SimulatorServiceStub(typing.Generic[_SimulatorServiceSimulateFuturesType, 
     SimulateFutures: _SimulatorServiceSimulateFuturesType
     """Simulates futures of one group and sends each as it finishes, in no particular order. Each
     future that was asked for is sent exactly once, as a conversation or as an error.
-    Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy.
+    Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy; RESOURCE_EXHAUSTED at
+    once, with RetryInfo, where so many futures wait already that these do not fit into the line.
     """
 
     GetFingerprint: _SimulatorServiceGetFingerprintType
@@ -150,7 +151,8 @@ class SimulatorServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[foresight.v1.simulator_service_pb2.SimulateFuturesResponse], collections.abc.AsyncIterator[foresight.v1.simulator_service_pb2.SimulateFuturesResponse]]:
         """Simulates futures of one group and sends each as it finishes, in no particular order. Each
         future that was asked for is sent exactly once, as a conversation or as an error.
-        Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy.
+        Errors: INVALID_ARGUMENT names the field; NOT_FOUND for an unknown policy; RESOURCE_EXHAUSTED at
+        once, with RetryInfo, where so many futures wait already that these do not fit into the line.
         """
 
     @abc.abstractmethod

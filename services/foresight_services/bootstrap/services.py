@@ -275,6 +275,7 @@ def build_simulator(
         telemetry=telemetry,
         termination_signal=config.simulator.termination_signal,
         max_futures=min(config.simulator.max_futures, most),
+        max_waiting_futures=config.simulator.max_waiting_futures,
         personas=personas,
         on_context_exhausted=config.simulator.on_context_exhausted,
         fingerprint=SimulatorIdentity(config, models, user),

@@ -41,6 +41,7 @@ async def score_groups(
     # The client names groups without an id by their position.
     keys = {group.request_id or str(i): key for i, (key, group) in enumerate(requests.items())}
     found: dict[str, Rewards] = {}
+    open_ended = any(map(_adaptive, requests.values()))
     with FuturesProgress("futures", _futures(requests)) as progress:
         groups = list(requests.values())
         stream = client.stream_rewards(groups, progress=progress.enabled, timeout=timeout)
@@ -49,7 +50,7 @@ async def score_groups(
                 match event:
                     case FutureEvent():
                         progress.advance()
-                    case CandidateEvent():
+                    case CandidateEvent() if not open_ended:
                         each = event.candidate.n_requested
                         progress.expect(sum(each * len(r.candidates) for r in requests.values()))
                     case GroupEvent(rewards=Rewards() as rewards):
@@ -63,6 +64,15 @@ async def score_groups(
 
 def _futures(requests: Mapping[str, ComputeRewardsRequest]) -> int | None:
     """Return the number of futures; None where a request leaves it to the service."""
-    if not all(request.simulation.samples.HasField("max") for request in requests.values()):
+    if any(
+        _adaptive(request) or not request.simulation.samples.HasField("max")
+        for request in requests.values()
+    ):
         return None
     return sum(r.simulation.samples.max * len(r.candidates) for r in requests.values())
+
+
+def _adaptive(request: ComputeRewardsRequest) -> bool:
+    """Tell whether outcomes decide how many futures there are."""
+    samples = request.simulation.samples
+    return samples.HasField("target_stderr") or bool(samples.decide)

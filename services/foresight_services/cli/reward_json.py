@@ -10,11 +10,15 @@ from typing import Any
 
 from foresight import (
     Artifact,
+    CacheUse,
     CandidateReward,
+    Decision,
     Future,
     Interval,
+    Lead,
     MetricInfo,
     MetricScore,
+    OriginCounts,
     Rewards,
     Usage,
     ValueRange,
@@ -40,11 +44,13 @@ def rewards_document(candidates: Sequence[str], rewards: Rewards) -> Document:
         "objective_range": _range(rewards.objective_range),
         "metrics": [_metric(metric) for metric in rewards.metrics],
         "best": leaders(rewards.values),
+        "decision": _decision(rewards.decision),
         "candidates": [
             {"candidate": text, "rank": rank, **_candidate(reward)}
             for text, reward, rank in zip(candidates, rewards, ranks(rewards.values), strict=True)
         ],
         "usage": _usage(rewards.usage),
+        "cache": _cache(rewards.cache),
     }
 
 
@@ -60,6 +66,37 @@ def interval_document(interval: Interval | None) -> Document | None:
     }
 
 
+def _decision(decision: Decision | None) -> Document | None:
+    if decision is None:
+        return None
+    return {
+        "aim": decision.aim,
+        "best": decision.best,
+        "ranking": list(decision.ranking),
+        "confidence": decision.confidence,
+        "method": decision.method,
+    }
+
+
+def _lead(lead: Lead | None) -> Document | None:
+    if lead is None:
+        return None
+    return {
+        "difference": lead.difference,
+        "stderr": lead.stderr,
+        "interval": interval_document(lead.interval),
+        "n": lead.n,
+    }
+
+
+def _cache(use: CacheUse) -> Document:
+    return {"futures": _origins(use.futures), "scores": _origins(use.scores)}
+
+
+def _origins(counts: OriginCounts) -> Document:
+    return {"computed": counts.computed, "found": counts.found, "shared": counts.shared}
+
+
 def _candidate(reward: CandidateReward) -> Document:
     return {
         "index": reward.candidate_index,
@@ -70,6 +107,7 @@ def _candidate(reward: CandidateReward) -> Document:
         "error": _error(reward.error),
         "n_ok": reward.n_ok,
         "n_requested": reward.n_requested,
+        "behind_best": _lead(reward.behind_best),
         "metrics": {
             name: {"mean": metric.mean, "n_ok": metric.n_ok, "n_failed": metric.n_failed}
             for name, metric in reward.metrics.items()

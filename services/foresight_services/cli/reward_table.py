@@ -8,7 +8,15 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from foresight import CandidateReward, Interval, ModelUsage, Rewards, Usage
+from foresight import (
+    CandidateReward,
+    Decision,
+    Interval,
+    Lead,
+    ModelUsage,
+    Rewards,
+    Usage,
+)
 from foresight_services.cli.ranking import ranks
 from foresight_services.cli.terminal import one_line
 
@@ -48,6 +56,8 @@ def reward_table(candidates: Sequence[str], rewards: Rewards, *, width: int) -> 
     table.add_column("candidate", overflow="fold")
     for heading in ("MR ± stderr", f"{level * 100:g} % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
+    if rewards.decision is not None:
+        table.add_column("behind best", justify="right", no_wrap=True)
     for metric in rewards.metrics if wide else ():
         table.add_column(Text(one_line(metric.name, 20)), justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
@@ -62,13 +72,28 @@ def reward_table(candidates: Sequence[str], rewards: Rewards, *, width: int) -> 
             shown,
             with_error(candidate.value, candidate.stderr),
             limits(candidate.interval),
+            *(() if rewards.decision is None else (_behind(candidate.behind_best),)),
             *(mean for _, mean in means if wide),
             f"{candidate.n_ok}/{candidate.n_requested}",
             candidate.status,
         ]
         best = rank == 1 and len(rewards) > 1
+        if rewards.decision is not None:
+            best = candidate.candidate_index == rewards.decision.best and len(rewards) > 1
         table.add_row(*(Text(cell) for cell in cells), style="bold green" if best else "")
     return table
+
+
+def _behind(lead: Lead | None) -> str:
+    return NONE if lead is None else with_error(lead.difference, lead.stderr)
+
+
+def decision_line(decision: Decision) -> str:
+    """Return what was decided, and how sure it is."""
+    sure = f"{decision.confidence * 100:.1f} % sure"
+    if decision.aim == "best":
+        return f"Best: candidate {decision.best}, {sure}"
+    return f"Ranking: {' > '.join(f'candidate {c}' for c in decision.ranking)}, {sure}"
 
 
 def _mean(reward: CandidateReward, metric: str) -> str:

@@ -24,7 +24,12 @@ from foresight_services.cli.group_scoring import score_group
 from foresight_services.cli.request_file import Overrides, read_request
 from foresight_services.cli.reward_json import rewards_document, write_json
 from foresight_services.cli.reward_option import StoredChoice, choose_stored
-from foresight_services.cli.reward_table import cost_line, failure_lines, reward_table
+from foresight_services.cli.reward_table import (
+    cost_line,
+    decision_line,
+    failure_lines,
+    reward_table,
+)
 from foresight_services.cli.scenario_option import choose_scenario
 from foresight_services.cli.terminal import output
 from foresight_services.config import Config
@@ -227,6 +232,8 @@ def _print(candidates: list[str], rewards: Rewards, *, show_futures: bool) -> No
             console.print(part, soft_wrap=True)
         console.print()
     console.print(reward_table(candidates, rewards, width=console.width))
+    if rewards.decision is not None:
+        console.print(decision_line(rewards.decision), soft_wrap=True)
     for line in failure_lines(rewards):
         console.print(line, soft_wrap=True, style="red")
     console.print(cost_line(rewards.usage), soft_wrap=True, style="dim")

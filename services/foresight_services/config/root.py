@@ -69,6 +69,9 @@ class SimulatorConfig(Section):
     """Text by which the user ends a conversation; it counts in user messages only."""
     max_futures: Annotated[int, Field(ge=1)] = 8192
     """Futures simulated at once; more wait in line."""
+    max_waiting_futures: Annotated[int, Field(ge=0)] = 262_144
+    """Futures that may wait in line; a request whose futures do not fit is refused at once.
+    Default: as many as one request may ask for."""
     personas_path: str = ""
     """Personas of the simulated user, in the format of those that ship. Default: those."""
     on_context_exhausted: Literal["score", "exclude"] = "score"

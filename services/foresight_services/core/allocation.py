@@ -59,6 +59,11 @@ class SamplePlan:
         """Whether outcomes decide how many futures there are."""
         return self.aim is not None or self.target_stderr is not None
 
+    @property
+    def together(self) -> bool:
+        """Whether the outcomes of one candidate decide about futures of another."""
+        return self.aim is not None or self.total is not None
+
 
 class Rule(Protocol):
     """Chooses the candidate that gets the next future."""
@@ -90,6 +95,9 @@ class TargetRule:
             if asked[candidate] >= self.most:
                 continue
             ended = [x for x in values if x is not None]
+            if values and not ended:
+                # What fails each time is not tried to the end.
+                continue
             coming = asked[candidate] - len(values)
             if within_target(ended, self.target, self.value_range, coming=coming):
                 continue
@@ -243,14 +251,13 @@ class Sampling:
     ) -> None:
         everyone = range(candidates)
         rule: Rule | None = None
-        together = plan.aim is not None or plan.total is not None
         if plan.aim is not None:
             rule = DecisionRule(plan.aim, plan.confidence, plan.tolerance, plan.most)
         elif plan.target_stderr is not None:
             rule = TargetRule(plan.target_stderr, plan.most, value_range)
         # Apart where they can be: then a reward does not depend on who else is in the group.
-        parts = [everyone] if together else [range(c, c + 1) for c in everyone]
-        window = plan.window or (candidates if together else WINDOW)
+        parts = [everyone] if plan.together else [range(c, c + 1) for c in everyone]
+        window = plan.window or (candidates if plan.together else WINDOW)
         self._courses = [_Course(part, plan, rule, window) for part in parts]
         self._of = {c: course for course in self._courses for c in course.candidates}
 

@@ -143,6 +143,8 @@ class Account:
         self._begun: dict[Place, Cost] = {}
         """What the futures that have begun and not ended have spent and reserved."""
         self._begun_total = NOTHING
+        self._charged: dict[Place, Cost] = {}
+        """What the calls of each future have cost."""
         self._dearest = NOTHING
         """The most that a future has spent that has ended."""
 
@@ -184,8 +186,13 @@ class Account:
 
     def settle(self, reserved: Cost, spent: Cost, place: Place) -> None:
         """Book what a call has `spent` in place of what it had `reserved`."""
+        self._charged[place] = self.charged(place) + spent
         self._book(place, reserved, spent)
         self._serve()
+
+    def charged(self, place: Place) -> Cost:
+        """Return what the calls of one future have cost, those in flight not included."""
+        return self._charged.get(place, NOTHING)
 
     def _book(self, place: Place, reserved: Cost, spent: Cost) -> None:
         self._spent += spent

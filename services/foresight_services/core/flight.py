@@ -3,22 +3,25 @@
 It takes the leases of its keys, makes what it won, and waits for the replicas that hold the others.
 A lease ends when its value is stored or has failed; that of a replica that died ends by itself, and
 whoever waits takes its keys over.
+
+There is one for every conversation that is scored, so the common way is short: one task, which wins
+all keys at once and makes them, a timer for its leases, and nothing that only cycles keep.
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from foresight_services.core.cache import CacheKey, CacheStore
 from foresight_services.core.cache_use import Origin
 from foresight_services.core.errors import Reason, Upstream
 from foresight_services.core.landed import IsPersonal, Landed, Work
+from foresight_services.core.seat import Seat, Waiter
 
 V = TypeVar("V")
 
@@ -52,61 +55,17 @@ class Airport(Protocol[V]):
         """Return what is stored."""
         ...
 
-    async def keep(self, entries: Mapping[CacheKey, V]) -> None:
-        """Store values."""
+    def keep_landed(self, flight: Flight[V], key: CacheKey, value: V) -> None:
+        """Store the value of `key` soon and tell `flight` then, whether or not it could be."""
+        ...
+
+    def next_name(self) -> str:
+        """Return a name for the leases of one flight, which no other has or had."""
         ...
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task that ends by itself or is cancelled."""
         ...
-
-
-class Waiter(Protocol[V]):
-    """Whoever waits for keys."""
-
-    waits_for: dict[CacheKey, Seat[V]]
-    """The keys that have not landed yet."""
-
-    def tell(self, landed: Landed[V], *, owner: bool) -> None:
-        """Hand over what became of a key; `owner` where it was made for this waiter."""
-        ...
-
-
-class Seat(Generic[V]):
-    """The place of one key on its flight, and who waits for it."""
-
-    def __init__(self, key: CacheKey, flight: Flight[V]) -> None:
-        self.key = key
-        """Which key."""
-        self.flight = flight
-        """Who makes its value."""
-        self.waiting: dict[Waiter[V], None] = {}
-        """Who waits for it, in the order of their coming."""
-        self.landed: Landed[V] | None = None
-        """What became of it; None while it is in flight."""
-
-    def take(self, passenger: Waiter[V]) -> None:
-        """Let `passenger` have the value when it lands, or now."""
-        if self.landed is not None:
-            passenger.tell(_for(passenger, self.flight, self.landed), owner=False)
-            return
-        self.waiting[passenger] = None
-        passenger.waits_for[self.key] = self
-
-    def land(self, landed: Landed[V]) -> None:
-        """Hand the value to all who wait."""
-        self.landed = landed
-        for passenger in tuple(self.waiting):
-            owner = passenger is self.flight.owner
-            passenger.tell(_for(passenger, self.flight, landed), owner=owner)
-        self.waiting.clear()
-
-
-def _for(passenger: Waiter[V], flight: Flight[V], landed: Landed[V]) -> Landed[V]:
-    """Return `landed` as `passenger` sees it: only the owner of the work computed the value."""
-    if landed.origin is Origin.COMPUTED and passenger is not flight.owner:
-        return replace(landed, origin=Origin.SHARED)
-    return landed
 
 
 class Flight(Generic[V]):
@@ -122,17 +81,20 @@ class Flight(Generic[V]):
         self.owner = owner
         """The passenger that it took off for, whose work it does."""
         self.seats = {key: Seat(key, self) for key in keys}
-        """Its keys."""
+        """Its keys, but those that are stored or have failed."""
+        self.name = flights.next_name()
+        """Name of its leases."""
         self._flights = flights
         self._store = flights.store
         self._work = work
-        self._name = uuid.uuid4().hex
         self._left = dict.fromkeys(keys)
         self._held: set[CacheKey] = set()
-        self._outbox: dict[CacheKey, V] = {}
-        self._storing = False
+        self._storing: set[CacheKey] = set()
         self._task: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._boarding = False
+        self._called_off = False
+        self._renewal: asyncio.TimerHandle | None = None
 
     def take_off(self) -> None:
         """Start the work."""
@@ -146,34 +108,64 @@ class Flight(Generic[V]):
         return self.cancel()
 
     def cancel(self) -> asyncio.Task[None] | None:
-        """Cancel what has not landed; return the task that ends."""
+        """Cancel what has not landed; return the task that ends, if there is work to end."""
         # At once, so that whoever comes next does not board what ends.
         for key in self._left:
             self._disembark(key)
+        if self._boarding:
+            # What it is about to win is let go of by itself, and no work has begun.
+            self._called_off = True
+            return None
         if self._task is not None:
             self._task.cancel()
         return self._task
 
+    def stored(self, keys: Collection[CacheKey]) -> AbstractSet[CacheKey]:
+        """Take note that `keys` are where who comes next finds them; return those it had leased.
+
+        Their leases are the caller's to end.
+        """
+        for key in keys:
+            self._disembark(key)
+            del self.seats[key]
+        self._storing.difference_update(keys)
+        leased = self._held.intersection(keys)
+        self._held -= leased
+        return leased
+
     async def _fly(self) -> None:
-        renewal = asyncio.create_task(self._renew())
         try:
             await self._compete()
         except Exception as error:
             self._fail(tuple(self._left), error)
         finally:
-            renewal.cancel()
+            if self._renewal is not None:
+                self._renewal.cancel()
             for key in self._left:
                 self._disembark(key)
-            self._flights.start(self._let_go())
-            await asyncio.gather(renewal, return_exceptions=True)
+                del self.seats[key]
+            self._left.clear()
+            if self._asking is not None or not self._held <= self._storing:
+                self._flights.start(self._let_go())
 
     async def _compete(self) -> None:
         """Make what is won, and wait for what others hold until it is there or won."""
-        missing, free = dict(self._left), dict(self._left)
-        vain: Counter[CacheKey] = Counter()
+        missing, vain = dict(self._left), Counter[CacheKey]()
+        self._renew_later()
+        # Without a task of its own, which costs as much as all else here; see `cancel`.
+        self._boarding = True
+        try:
+            await self._ask_for(tuple(missing))
+        finally:
+            self._boarding = False
+        if self._called_off:
+            return
+        won = self._won(tuple(missing), vain)
+        if len(won) == len(missing):
+            await self._make(won)
+            return
         async with asyncio.TaskGroup() as making:
-            while missing:
-                won = await self._won(tuple(free), vain)
+            while True:
                 if won:
                     for key in won:
                         del missing[key]
@@ -185,34 +177,41 @@ class Flight(Generic[V]):
                 for key, value in (await self._flights.find(tuple(free))).items():
                     del missing[key], free[key]
                     self._land(Landed(key, value, Origin.SHARED))
+                won = await self._won_later(tuple(free), vain)
 
-    async def _won(
+    async def _won_later(
         self, keys: tuple[CacheKey, ...], vain: Counter[CacheKey]
     ) -> tuple[CacheKey, ...]:
-        """Take the leases of `keys`; return those that this flight has to make, in their order."""
+        """Take the leases of `keys` while others are made; see `_won`."""
         if not keys:
             return ()
         # In a task of its own: who is cancelled meanwhile must let go of what was won.
         self._asking = self._flights.start(self._ask_for(keys))
         await asyncio.shield(self._asking)
-        won = self._held.intersection(keys)
-        lost = [key for key in keys if key not in won]
+        self._asking = None
+        return self._won(keys, vain)
+
+    def _won(self, keys: tuple[CacheKey, ...], vain: Counter[CacheKey]) -> tuple[CacheKey, ...]:
+        """Return those of `keys`, just asked for, that this flight has to make, in their order."""
+        if self._held.issuperset(keys):
+            return keys
+        lost = [key for key in keys if key not in self._held]
         vain.update(lost)
         given_up = {key for key in lost if vain[key] >= MOST_VAIN}
-        return tuple(key for key in keys if key in won or key in given_up)
+        return tuple(key for key in keys if key in self._held or key in given_up)
 
     async def _ask_for(self, keys: tuple[CacheKey, ...]) -> None:
-        won = await self._store.acquire_many(keys, self._name, self._flights.lease_seconds)
+        won = await self._store.acquire_many(keys, self.name, self._flights.lease_seconds)
         self._held.update(won)
 
     async def _let_go(self) -> None:
         """End the leases of what has not landed, those included that are being asked for."""
         if self._asking is not None:
             await asyncio.wait((self._asking,))
-        held = self._held.difference(self._outbox)
+        held = self._held - self._storing
         if held:
             self._held -= held
-            await self._store.release_many(held, self._name)
+            await self._store.release_many(held, self.name)
 
     async def _make(self, keys: tuple[CacheKey, ...]) -> None:
         """Do the work for `keys`; its failure is theirs and no other's."""
@@ -228,9 +227,10 @@ class Flight(Generic[V]):
 
     def _fail(self, keys: tuple[CacheKey, ...], error: Exception) -> None:
         """Land `error` for those of `keys` that have not landed."""
-        personal = self._flights.is_personal(error)
-        for key in keys:
-            if key in self._left:
+        left = [key for key in keys if key in self._left]
+        if left:
+            personal = self._flights.is_personal(error)
+            for key in left:
                 self._land(Landed(key, None, Origin.COMPUTED, error, personal))
 
     def _land(self, landed: Landed[V], *, keep: bool = False) -> None:
@@ -238,49 +238,32 @@ class Flight(Generic[V]):
         if key not in self._left:
             return
         del self._left[key]
+        seat = self.seats[key]
         if keep and landed.value is not None:
-            self._outbox[key] = landed.value
-            if not self._storing:
-                self._storing = True
-                self._flights.start(self._keep())
+            self._storing.add(key)
+            self._flights.keep_landed(self, key, landed.value)
         else:
             # Before it is told, so that whoever tries again does not board what has landed.
             self._disembark(key)
+            del self.seats[key]
             if key in self._held:
                 self._held.discard(key)
-                self._flights.start(self._store.release_many((key,), self._name))
-        self.seats[key].land(landed)
-
-    async def _keep(self) -> None:
-        """Store what has landed, all that is there at once, and end its leases."""
-        try:
-            while self._outbox:
-                entries = dict(self._outbox)
-                try:
-                    await self._flights.keep(entries)
-                finally:
-                    for key in entries:
-                        del self._outbox[key]
-                        self._disembark(key)
-                    held = self._held.intersection(entries)
-                    self._held -= held
-                    if held:
-                        await self._store.release_many(held, self._name)
-        finally:
-            self._storing = False
-            if self._outbox:
-                # What landed while something could not be stored is not left behind.
-                self._storing = True
-                self._flights.start(self._keep())
+                self._flights.start(self._store.release_many((key,), self.name))
+        seat.land(landed)
 
     def _disembark(self, key: CacheKey) -> None:
         if self._flights.aboard.get(key) is self.seats[key]:
             del self._flights.aboard[key]
 
-    async def _renew(self) -> None:
+    def _renew_later(self) -> None:
+        seconds = self._flights.lease_seconds / RENEWALS
+        self._renewal = asyncio.get_running_loop().call_later(seconds, self._renew)
+
+    def _renew(self) -> None:
         """Keep the leases while the work goes on; one that was lost costs doubled work at worst."""
-        seconds = self._flights.lease_seconds
-        while True:
-            await asyncio.sleep(seconds / RENEWALS)
-            if self._held:
-                await self._store.renew_many(tuple(self._held), self._name, seconds)
+        if self._held:
+            self._flights.start(self._hold_on())
+        self._renew_later()
+
+    async def _hold_on(self) -> None:
+        await self._store.renew_many(tuple(self._held), self.name, self._flights.lease_seconds)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from foresight_services.core.budget import NO_LIMIT, Budget
+from foresight_services.core.budget import NO_LIMIT, Budget, Cost
 from foresight_services.core.cache_use import CacheMode, Origin
 from foresight_services.core.conversation import Conversation, Message
 from foresight_services.core.errors import Failure
 from foresight_services.core.objective import MetricSpec, Range
 from foresight_services.core.published import PublishedPolicy
+from foresight_services.core.shared_budget import SharedBudget
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import Usage
 
@@ -67,6 +68,13 @@ class SimulationRequest:
     """Personas that the user may play; empty for all that the simulator has."""
     cache: CacheMode = CacheMode.DEFAULT
     """How a cache before the simulator is used."""
+    job: str = ""
+    """The training job that they are for, which shares the simulator with others; or empty."""
+    follow_up: bool = False
+    """Whether they follow others of a group that was let in, and are let in whoever waits."""
+    shared: SharedBudget | None = None
+    """What this and other simulations of one request take `budget` from; None where this one alone
+    has it, or there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,8 @@ class Future:
     """Where it came from."""
     cost: Usage | None = None
     """What it cost whoever computed it; None where that is `usage`."""
+    charged: Cost | None = None
+    """What it took out of the budget; None where that is what `usage` adds up to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import fsum
 
 from foresight_services.core.aggregation import Row
 from foresight_services.core.cache_use import CacheUse, Origins
+from foresight_services.core.decision import Decision, decide, leads
 from foresight_services.core.errors import Failure, Family, Reason, Upstream
+from foresight_services.core.estimator import Estimate
 from foresight_services.core.future import MetricInfo
 from foresight_services.core.profiles import PROFILES
 from foresight_services.core.request import RewardRequest
 from foresight_services.core.result import (
     CandidateResult,
     FutureResult,
+    GroupDecision,
     GroupSummary,
     MetricSummary,
     Reward,
@@ -38,12 +41,53 @@ class Group:
         ranges = tuple(metric.range for metric in metrics)
         self._aggregation = self._profile.bind(request.objective, ranges)
         self._futures: list[list[FutureResult]] = [[] for _ in request.candidates]
+        self._asked = [request.samples_first for _ in request.candidates]
+        self._coming = sum(self._asked)
+        plan = request.plan
+        self._together = plan is not None and plan.together
+        self._cut_short = False
+        self._decided: Decision | None = None
+        self._leads: tuple[Estimate | None, ...] = (None,) * len(request.candidates)
 
-    def add(self, future: ScoredFuture) -> bool:
-        """Take in one future; True when it was the last one of its candidate."""
-        futures = self._futures[future.id.candidate]
-        futures.append(FutureResult(future, self._objective(future)))
-        return len(futures) == self._request.samples_max
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The values that the objective can take; None where a metric has no bound."""
+        values = self._aggregation.range
+        return None if values is None else (values.low, values.high)
+
+    def add(self, future: ScoredFuture) -> Sequence[int]:
+        """Take in one future, and what was asked for after it.
+
+        Returns:
+            The candidates that have got their last future with it: where sampling joins them, all
+            with the last one of the group.
+        """
+        candidate = future.id.candidate
+        futures = self._futures[candidate]
+        objective = self.objective(future)
+        futures.append(FutureResult(future, objective))
+        for which in future.asked:
+            self._asked[which.candidate] += 1
+        self._coming += len(future.asked) - 1
+        if self._together:
+            exhausted = isinstance(objective, Failure) and (
+                objective.reason is Reason.BUDGET_EXHAUSTED
+            )
+            self._cut_short = self._cut_short or future.abandoned or exhausted
+            if self._coming:
+                return ()
+            self._decide()
+            return range(len(self._futures))
+        return (candidate,) if len(futures) == self._asked[candidate] else ()
+
+    def _decide(self) -> None:
+        plan = self._request.plan
+        if plan is None or plan.aim is None:
+            return
+        values = [_values(futures) for futures in self._futures]
+        self._decided = decide(values, plan.aim, plan.tolerance)
+        if self._decided is not None:
+            self._leads = leads(values, self._decided, self.value_range)
 
     def usages(self) -> Iterator[Usage]:
         """Yield the usage of every future so far."""
@@ -54,7 +98,13 @@ class Group:
         profile = self._profile
         values = self._aggregation.range
         return GroupSummary(
-            profile.name, profile.version, self._metrics, values, usage, self._cache_use()
+            profile.name,
+            profile.version,
+            self._metrics,
+            values,
+            usage,
+            self._cache_use(),
+            None if self._decided is None else _told(self._decided),
         )
 
     def _cache_use(self) -> CacheUse:
@@ -77,15 +127,17 @@ class Group:
         rows = [_row(f.scored) for f in futures if not isinstance(f.objective, Failure)]
         return CandidateResult(
             index=candidate,
-            outcome=self._outcome(futures, rows),
+            outcome=self._outcome(futures, rows, self._asked[candidate]),
             n_ok=len(rows),
-            n_requested=self._request.samples_max,
+            n_requested=self._asked[candidate],
             metrics=tuple(self._metric(index, futures) for index in range(len(self._metrics))),
             futures=tuple(futures),
             usage=total((future.scored.usage for future in futures), seconds=seconds),
+            behind_best=self._leads[candidate],
         )
 
-    def _objective(self, future: ScoredFuture) -> float | Failure:
+    def objective(self, future: ScoredFuture) -> float | Failure:
+        """Return the objective of the complete conversation, or why there is none."""
         failure = future.failure
         if failure is not None:
             return failure
@@ -94,10 +146,12 @@ class Group:
         except Upstream as error:
             return error.failure
 
-    def _outcome(self, futures: list[FutureResult], rows: list[Row]) -> Reward | Failure:
+    def _outcome(
+        self, futures: list[FutureResult], rows: list[Row], asked: int
+    ) -> Reward | Failure:
         needed = self._request.samples_min
         if len(rows) >= needed:
-            complete = len(rows) == self._request.samples_max
+            complete = len(rows) == asked and not self._cut_short
             return Reward(self._aggregation.estimate(rows), complete)
         failures = [f.objective for f in futures if isinstance(f.objective, Failure)]
         first = failures[0]
@@ -124,6 +178,25 @@ class Group:
         mean = fsum(values) / len(values) if values else None
         title = self._request.objective.metrics[index].title
         return MetricSummary(title, mean, len(values), len(outcomes) - len(values))
+
+
+def _values(futures: Sequence[FutureResult]) -> list[float | None]:
+    """Return the objectives by sample index, None where there is none."""
+    values: list[float | None] = [None] * len(futures)
+    for future in futures:
+        if not isinstance(future.objective, Failure):
+            values[future.scored.id.sample] = future.objective
+    return values
+
+
+def _told(decision: Decision) -> GroupDecision:
+    return GroupDecision(
+        decision.aim,
+        decision.best,
+        decision.ranking,
+        decision.confidence,
+        "product" if decision.aim == "best" else "bonferroni",
+    )
 
 
 def _row(future: ScoredFuture) -> Row:

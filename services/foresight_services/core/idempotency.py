@@ -74,13 +74,21 @@ def name_of(request_id: str, request: RewardRequest, played: Played | None) -> R
         played: the policy version that it gets now. Without a `request_id` it is part of the name:
             nobody who asks after a version was published is attached to an older one.
     """
-    fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
-    asked: Keyed = {name: keyed(value) for name, value in fields.items()}
+    asked: Keyed = asked_for(request)
     if not request_id:
         content = digest("request", {"asked": asked, "version": keyed(played)})
         return RequestName(content, content, given=False)
     key = digest("request id", {"job": request.job, "request_id": request_id})
     return RequestName(key, digest("request", {"asked": asked}), given=True)
+
+
+def asked_for(request: RewardRequest) -> dict[str, Keyed]:
+    """Return everything that was asked for, as something to digest, by field."""
+    fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
+    if request.plan is None:
+        # Names and keys of requests without one are those of versions that knew none.
+        del fields["plan"]
+    return {name: keyed(value) for name, value in fields.items()}
 
 
 def keyed(value: object) -> Keyed:

@@ -9,14 +9,14 @@ cached: all were simulated under one fingerprint, which is the one in the key.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from foresight_services.core.cache import CacheKey
 from foresight_services.core.cache_use import CacheMode, CacheUse, Origin, Origins
 from foresight_services.core.cachekey import Keyed, digest
 from foresight_services.core.future import EvaluationSetup, MetricInfo, Termination
-from foresight_services.core.idempotency import Played, keyed
+from foresight_services.core.idempotency import Played, asked_for, keyed
 from foresight_services.core.ports import Clock, Evaluator, Simulator
 from foresight_services.core.profiles import PROFILES
 from foresight_services.core.request import RewardRequest
@@ -84,11 +84,7 @@ def answer_key(
     """
     if not fingerprint or not all(identities):
         return None
-    asked: Mapping[str, Keyed] = {
-        field.name: keyed(getattr(request, field.name))
-        for field in fields(request)
-        if field.name not in _BESIDE
-    }
+    asked = {name: value for name, value in asked_for(request).items() if name not in _BESIDE}
     parts: Mapping[str, Keyed] = {
         "asked": asked,
         "policy": keyed(played),

@@ -72,6 +72,14 @@ class Telemetry(Protocol):
         """Move the number of futures that are being simulated by `change`."""
         ...
 
+    def futures_waiting(self, change: int) -> None:
+        """Move the number of futures that wait for a place by `change`."""
+        ...
+
+    def group_refused(self) -> None:
+        """Count a group that was refused because too many futures wait already."""
+        ...
+
     def future_finished(self, status: str) -> None:
         """Count a future: `ok` or the reason of its failure."""
         ...

@@ -8,12 +8,14 @@ from fractions import Fraction
 from typing import Final
 
 from foresight_services.core import checks
+from foresight_services.core.allocation import SamplePlan
 from foresight_services.core.budget import NO_LIMIT, Budget
 from foresight_services.core.cache_use import CacheMode
 from foresight_services.core.conversation import Conversation
 from foresight_services.core.errors import Violation
 from foresight_services.core.objective import NO_CLAMP, MetricSpec, Objective
 from foresight_services.core.profiles import PROFILES
+from foresight_services.core.sampling_query import LEAST, SamplingQuery
 from foresight_services.core.suggest import one_of
 from foresight_services.core.task import PolicyRef, Preset, Task
 
@@ -51,7 +53,9 @@ class RewardQuery:
     samples_min: int | None = None
     """Futures that must succeed."""
     samples_max: int | None = None
-    """Futures to simulate."""
+    """Futures to simulate, or the most of them."""
+    sampling: SamplingQuery = SamplingQuery()
+    """What decides how many there are up to `samples_max`."""
     seed: int = 0
     """Seed of every draw."""
     policy: PolicyRef = field(default_factory=PolicyRef)
@@ -78,7 +82,8 @@ class RewardQuery:
 class RewardRequest:
     """A request that can be served; see RewardQuery for the fields.
 
-    Shares are counts here: of the sample indices below them.
+    Shares are counts here: of the sample indices below them, or with a plan of those that are
+    spread evenly over all.
     """
 
     task: Task
@@ -97,6 +102,13 @@ class RewardRequest:
     job: str = ""
     personas: tuple[str, ...] = ()
     cache: CacheMode = CacheMode.DEFAULT
+    plan: SamplePlan | None = None
+    """How outcomes decide the number of futures; None where every candidate gets `samples_max`."""
+
+    @property
+    def samples_first(self) -> int:
+        """Futures that every candidate gets in any case."""
+        return self.samples_max if self.plan is None else self.plan.first
 
 
 def share_of(samples: int, share: float) -> int:
@@ -117,14 +129,17 @@ def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
     checks.require(_violations(query, presets))
     preset = presets.get(query.task.preset, NO_PRESET)
     samples_max = _given(query.samples_max, max(preset.samples_max, query.samples_min or 1))
+    sampling = query.sampling
+    samples_min = min(samples_max, LEAST) if sampling.adaptive else (samples_max + 1) // 2
     return RewardRequest(
         task=_with_defaults(query.task, preset.task),
         prefix=query.prefix,
         candidates=query.candidates,
         objective=_prepared(with_objective(query.objective, preset.objective)),
         horizon_messages=_given(query.horizon_messages, preset.horizon_messages),
-        samples_min=_given(query.samples_min, (samples_max + 1) // 2),
+        samples_min=_given(query.samples_min, samples_min),
         samples_max=samples_max,
+        plan=sampling.plan(query.samples_min, samples_max, len(query.candidates)),
         seed=query.seed,
         policy=query.policy,
         max_message_tokens=_given(query.max_message_tokens, preset.max_message_tokens),
@@ -146,6 +161,7 @@ def completed(query: RewardQuery, request: RewardRequest) -> RewardQuery:
         horizon_messages=request.horizon_messages,
         samples_min=request.samples_min,
         samples_max=request.samples_max,
+        sampling=query.sampling.completed(request.plan),
         max_message_tokens=request.max_message_tokens,
         personas=request.personas,
     )
@@ -276,6 +292,9 @@ def _simulation(query: RewardQuery) -> Iterator[Violation]:
             "simulation.samples.min",
             f"is {query.samples_min}, more than `max`, {query.samples_max}; must be at most that",
         )
+    yield from query.sampling.violations(
+        query.samples_min, query.samples_max, len(query.candidates)
+    )
     if len(query.personas) > MAX_PERSONAS:
         problem = f"has {len(query.personas)} entries; at most {MAX_PERSONAS}"
         yield Violation("simulation.personas", problem)

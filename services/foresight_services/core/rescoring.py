@@ -16,6 +16,7 @@ from foresight_services.core.objective import Objective
 from foresight_services.core.request import RewardQuery, with_objective
 from foresight_services.core.result import CandidateResult
 from foresight_services.core.reward_store import RewardRecord
+from foresight_services.core.sampling_query import SamplingQuery
 from foresight_services.core.task import PolicyRef
 from foresight_services.core.usage import Usage
 
@@ -38,11 +39,15 @@ class RescoreQuery:
     def over(self, record: RewardRecord) -> RewardQuery:
         """Return the request whose only candidate is that of `record`."""
         kept = record.group.request
+        # Which futures there are was decided when they were simulated.
+        plain = not kept.sampling.adaptive
         return replace(
             kept,
             # What it stood for is filled in; it may stand for something else by now.
             task=replace(kept.task, preset=""),
             candidates=(kept.candidates[record.result.index],),
+            samples_max=kept.samples_max if plain else len(record.result.futures),
+            sampling=SamplingQuery(),
             objective=with_objective(self.objective, kept.objective),
             request_id="",
             budget=self.budget,

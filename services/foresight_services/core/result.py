@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from foresight_services.core.cache_use import CacheUse, Origin
+from foresight_services.core.decision import Aim
 from foresight_services.core.errors import Failure
 from foresight_services.core.estimator import Estimate
 from foresight_services.core.future import (
@@ -56,6 +58,8 @@ class ScoredFuture:
     """What it cost whoever computed it, its scoring included; None where that is `usage`."""
     fingerprint: str = ""
     """Fingerprint of the simulator's configuration; empty where nothing of it is cached."""
+    asked: tuple[FutureId, ...] = ()
+    """Futures that were asked for when this one had ended, and not before."""
 
     @classmethod
     def of(
@@ -157,6 +161,9 @@ class CandidateResult:
     """What the candidate cost; seconds from the start of the request to this result."""
     reward_id: str = ""
     """What it is kept under; empty where it is not."""
+    behind_best: Estimate | None = None
+    """By how much the best candidate leads, from the sample indices that both have; None for the
+    best itself, where there is no such index, and where nothing was to be decided."""
 
     @property
     def status(self) -> str:
@@ -164,6 +171,26 @@ class CandidateResult:
         if isinstance(self.outcome, Failure):
             return self.outcome.reason
         return "complete" if self.outcome.complete else "partial"
+
+
+DecisionMethod = Literal["product", "bonferroni"]
+"""How chances of comparisons make a confidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDecision:
+    """What the futures of a group say about the order of its candidates."""
+
+    aim: Aim
+    """What was decided."""
+    best: int
+    """The candidate that is best as far as is known."""
+    ranking: tuple[int, ...]
+    """Candidates that have a value, best first."""
+    confidence: float
+    """The chance that the decision is right, up to the tolerance."""
+    method: DecisionMethod
+    """How the chances of comparisons make the confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +209,5 @@ class GroupSummary:
     """The cost of the whole group."""
     cache: CacheUse = CacheUse()
     """What the cache did for it."""
+    decision: GroupDecision | None = None
+    """The decision; None where none was asked for, or no candidate has a value."""

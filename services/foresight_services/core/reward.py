@@ -168,8 +168,8 @@ class Rewards:
                     # Progress ends at the deadline: there may be no time to tell of thousands.
                     if not future.abandoned:
                         yield FutureFinished(future.id, future.failure is None)
-                    if complete:
-                        result = self._finish(group, future.id.candidate, start)
+                    for candidate in complete:
+                        result = self._finish(group, candidate, start)
                         yield result if records is None else records.add(result, run)
             summary = group.summary(total(group.usages(), seconds=self._clock.now() - start))
             if records is not None:
@@ -212,6 +212,8 @@ class Rewards:
     def _margin_for(self, request: RewardRequest, left: float) -> float:
         """Return the seconds before the deadline, `left` from now, at which to stop and answer."""
         futures = len(request.candidates) * request.samples_max
+        if request.plan is not None and request.plan.total is not None:
+            futures = min(futures, request.plan.total)
         needed = self._margin + futures * SECONDS_TO_ANSWER_PER_FUTURE
         # Where even that is too little, an answer from few futures is the best there is.
         return min(needed, left / 2)
@@ -293,8 +295,8 @@ class Rewards:
         self, request: RewardRequest, attachment: Attachment, stop: float | None
     ) -> AsyncGenerator[ScoredFuture, None]:
         """Yield every future of `request` once, scored or failed, until `stop` at the latest."""
-        wanted = futures_of(request)
-        missing = dict.fromkeys(wanted)
+        missing = dict.fromkeys(futures_of(request))
+        begun = False
         heard, run = attachment.heard, attachment.run
         # The alarm takes its place in the queue: what finished before the deadline still counts.
         alarm = None if stop is None else self._alarm(stop, heard)
@@ -303,10 +305,12 @@ class Rewards:
                 told = await heard.get()
                 if isinstance(told, Exception):
                     failure = failure_from(told)
-                    if _refused(failure, told, run) and len(missing) == len(wanted):
+                    if _refused(failure, told, run) and not begun:
                         raise run.again(told)
                     break
+                begun = True
                 del missing[told.id]
+                missing.update(dict.fromkeys(told.asked))
                 yield attachment.seen(told)
         finally:
             if alarm is not None:

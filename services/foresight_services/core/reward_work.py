@@ -6,9 +6,8 @@ the moment it ends, and waits for no other.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from foresight_services.core.budget import Budget, divide
@@ -21,12 +20,13 @@ from foresight_services.core.future import (
     SimulationRequest,
 )
 from foresight_services.core.group import Group
-from foresight_services.core.idempotency import Played, Run, Told, ended_early
+from foresight_services.core.idempotency import Played, Run, ended_early
 from foresight_services.core.kept_answers import setup_of
 from foresight_services.core.policies import PolicyRegistry, PolicyUse
 from foresight_services.core.ports import Clock, EvaluationSession, Evaluator, Simulator
 from foresight_services.core.request import RewardRequest
 from foresight_services.core.result import ScoredFuture
+from foresight_services.core.sampled_futures import SampledFutures
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class RewardWork:
             self._session() as session,
         ):
             # Refuses, before anything is simulated, what the metrics cannot give the objective.
-            Group(self.request, session.metrics)
+            group = Group(self.request, session.metrics)
             run.open(session.metrics, Played(policy.ref, policy.published))
             policy.when_withdrawn(run.withdraw)
-            await self._simulate(policy, session, run)
+            await self._simulate(policy, session, run, group)
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[EvaluationSession]:
@@ -73,7 +73,9 @@ class RewardWork:
                 raise _within(error, "metrics", "objective") from error
             yield session
 
-    async def _simulate(self, policy: PolicyUse, session: EvaluationSession, run: Run) -> None:
+    async def _simulate(
+        self, policy: PolicyUse, session: EvaluationSession, run: Run, group: Group
+    ) -> None:
         request = self.request
         simulation = SimulationRequest(
             task=request.task,
@@ -90,29 +92,25 @@ class RewardWork:
             budget=_simulators_share(request, session),
             personas=request.personas,
             cache=request.cache,
+            job=request.job,
         )
-        ended: Exception = ended_early()
-        async with asyncio.TaskGroup() as scoring:
-            try:
-                simulated = self.simulator.simulate(simulation, deadline=self.stop)
-                async with aclosing(simulated) as futures:
-                    async for future in futures:
-                        scoring.create_task(self._score(session, future, run.tell))
-            except InvalidInput as error:
-                ended = _within(error, "personas", "simulation")
-            except Exception as error:
-                ended = error
-        raise ended
 
-    async def _score(
-        self, session: EvaluationSession, future: Future, tell: Callable[[Told], None]
-    ) -> None:
-        """Score one future and tell it; a failure is this future's own."""
-        scored = await self._scored(session, future)
-        self.charge(scored)
-        tell(scored)
+        def score(future: Future) -> Awaitable[ScoredFuture]:
+            return self._scored(session, future)
+
+        def tell(scored: ScoredFuture) -> None:
+            self.charge(scored)
+            run.tell(scored)
+
+        plan = request.plan
+        futures = SampledFutures(self.simulator, simulation, plan, group, score, tell)
+        ended = await futures.play(self.stop)
+        if isinstance(ended, InvalidInput):
+            ended = _within(ended, "personas", "simulation")
+        raise ended or ended_early()
 
     async def _scored(self, session: EvaluationSession, future: Future) -> ScoredFuture:
+        """Score one future; a failure is this future's own."""
         simulated = future.outcome
         if isinstance(simulated, Failure):
             return ScoredFuture.failed(future, simulated)
@@ -126,10 +124,10 @@ class RewardWork:
 
 
 def futures_of(request: RewardRequest) -> tuple[FutureId, ...]:
-    """Return the futures that `request` asks for, in the order of asking."""
+    """Return the futures that `request` asks for in any case, in the order of asking."""
     return tuple(
         FutureId(candidate, sample)
-        for sample in range(request.samples_max)
+        for sample in range(request.samples_first)
         for candidate in range(len(request.candidates))
     )
 

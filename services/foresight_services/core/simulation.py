@@ -8,18 +8,19 @@ that no longer fits into a model's context ends as it stands, or is left out, as
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal
+from typing import Final, Literal
 
-from foresight_services.core import checks, published
-from foresight_services.core.budget import Account, open_account, purse_of
+from foresight_services.core import checks
+from foresight_services.core.admission import Admission
+from foresight_services.core.budget import Account, purse_of
 from foresight_services.core.conversation import Conversation, Message, next_speaker
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import (
+    DeadlinePassed,
     DomainError,
     Failure,
     NotFound,
@@ -47,9 +48,14 @@ from foresight_services.core.ports import (
     Telemetry,
 )
 from foresight_services.core.seeds import derive_seed
+from foresight_services.core.shared_budget import account_of
+from foresight_services.core.simulation_checks import violations
 from foresight_services.core.suggest import one_of
 from foresight_services.core.task import PolicyRef, Task
-from foresight_services.core.usage import Ledger
+from foresight_services.core.usage import Ledger, Usage
+
+MOST_WAITING_FUTURES: Final = 262_144
+"""Futures that wait for a place by default: as many as one request may ask for."""
 
 OnContextExhausted = Literal["score", "exclude"]
 """What becomes of a future that no longer fits: scored as it stands, or a failure of its own."""
@@ -63,35 +69,6 @@ def seen_by_policy(task: Task) -> Task:
 def seen_by_user(task: Task, goal: str) -> Task:
     """Return what the user simulator may know of `task`: the goal, not the known good answer."""
     return replace(task, goal=goal, reference="", metadata={})
-
-
-def _violations(request: SimulationRequest) -> Iterator[Violation]:
-    yield from checks.prefix(request.prefix)
-    yield from checks.candidates(request.candidates)
-    yield from checks.integer("horizon_messages", request.horizon_messages, 0, checks.MAX_HORIZON)
-    yield from checks.integer(
-        "max_message_tokens", request.max_message_tokens, 1, checks.MAX_MESSAGE_TOKENS
-    )
-    yield from checks.budget(request.budget)
-    for name in ("system_prompt_samples", "proactive_samples"):
-        yield from checks.integer(name, getattr(request, name), 0, checks.MAX_SAMPLES)
-    if not request.futures:
-        yield Violation("futures", "is empty; ask for at least one future")
-    last_candidate, last_sample = len(request.candidates) - 1, checks.MAX_SAMPLES - 1
-    for index, which in enumerate(request.futures):
-        # Almost always both are right, and there may be very many.
-        if 0 <= which.candidate <= last_candidate and 0 <= which.sample <= last_sample:
-            continue
-        path = f"futures[{index}]"
-        yield from checks.integer(f"{path}.candidate_index", which.candidate, 0, last_candidate)
-        yield from checks.integer(f"{path}.sample_index", which.sample, 0, last_sample)
-    if len(set(request.futures)) != len(request.futures):
-        yield Violation("futures", "names a future twice; ask for each once")
-    if request.published is not None:
-        ref, source = request.published.ref, request.published.source
-        yield from published.violations("published", ref, source)
-        if ref != request.policy:
-            yield Violation("published.ref", "is not `policy`, the version that is asked for")
 
 
 def _unknown(policy: PolicyRef) -> str:
@@ -128,6 +105,7 @@ class Simulation:
         telemetry: Telemetry,
         termination_signal: str,
         max_futures: int,
+        max_waiting_futures: int = MOST_WAITING_FUTURES,
         personas: Personas | None = None,
         on_context_exhausted: OnContextExhausted = "score",
         fingerprint: Callable[[PolicyRef], str] = _unknown,
@@ -139,8 +117,9 @@ class Simulation:
         self._clock = clock
         self._telemetry = telemetry
         self._signal = termination_signal
-        self._max_futures = max_futures
-        self._places = asyncio.Semaphore(max_futures)
+        self._admission = Admission(
+            places=max_futures, most_waiting=max_waiting_futures, clock=clock, observer=telemetry
+        )
         self._personas = personas
         self._on_context_exhausted = on_context_exhausted
         self._fingerprint = fingerprint
@@ -154,21 +133,32 @@ class Simulation:
         self, request: SimulationRequest, *, deadline: float | None = None
     ) -> AsyncGenerator[Future, None]:
         """Yield every future of `request` once, as it ends; see the port."""
-        checks.require(chain(_violations(request), self._unknown_personas(request)))
+        checks.require(chain(violations(request), self._unknown_personas(request)))
         self._goals.check(request.task)
-        async with self._policy(request, deadline) as policy:
-            samples = self._draw_samples(request)
-            asked = self._clock.now()
-            account = open_account(request.budget, calls_per_future=request.horizon_messages)
-            futures = (
-                self._future(
-                    request, policy, samples[which.sample], which, asked, deadline, account
+        # Before anything is opened or drawn: a refusal costs nothing.
+        places = self._admission.enter(
+            request.job, len(request.futures), bounded=not request.follow_up
+        )
+        try:
+            async with self._policy(request, deadline) as policy:
+                samples = self._draw_samples(request)
+                asked = self._clock.now()
+                account = account_of(request.shared, request.budget, request.horizon_messages)
+                finished = as_finished(
+                    request.futures,
+                    lambda which: self._future(
+                        request, policy, samples[which.sample], which, asked, deadline, account
+                    ),
+                    places=places,
+                    clock=self._clock,
+                    deadline=deadline,
+                    late=lambda which: self._late(request, which, asked),
                 )
-                for which in request.futures
-            )
-            async with aclosing(as_finished(futures, at_once=self._max_futures)) as finished:
-                async for future in finished:
-                    yield future
+                async with aclosing(finished):
+                    async for future in finished:
+                        yield future
+        finally:
+            places.leave()
 
     @asynccontextmanager
     async def _policy(
@@ -225,8 +215,8 @@ class Simulation:
             ledger = Ledger(purse)
             try:
                 # One of the places is held, after waiting in line for it since `asked`.
-                async with until(deadline, self._clock), self._places:
-                    self._telemetry.stage_finished("queue", self._clock.now() - asked)
+                async with until(deadline, self._clock):
+                    self._telemetry.stage_finished("queue", start - asked)
                     self._telemetry.futures_in_flight(+1)
                     try:
                         outcome = await self._play(
@@ -239,7 +229,14 @@ class Simulation:
         status = outcome.reason if isinstance(outcome, Failure) else "ok"
         self._telemetry.future_finished(status)
         usage = ledger.usage(messages=len(said), seconds=self._clock.now() - start)
-        return Future(which, outcome, usage, fingerprint)
+        return Future(which, outcome, usage, fingerprint, charged=usage.exceeded_by(purse))
+
+    def _late(self, request: SimulationRequest, which: FutureId, asked: float) -> Future:
+        """Return a future whose place did not come before the deadline."""
+        failure = DeadlinePassed().failure
+        self._telemetry.future_finished(failure.reason)
+        usage = Usage(seconds=self._clock.now() - asked)
+        return Future(which, failure, usage, self._fingerprint(request.policy))
 
     async def _play(
         self,

@@ -14,12 +14,16 @@ its budget, sends the others on their way with work of their own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+import secrets
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from itertools import count
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from foresight_services.core.cache import CacheKey, CacheStore
-from foresight_services.core.flight import Flight, Seat
+from foresight_services.core.flight import Flight
 from foresight_services.core.landed import IsPersonal, Landed, Work
+from foresight_services.core.seat import Seat
 
 V = TypeVar("V")
 
@@ -52,7 +56,7 @@ class SingleFlight(Generic[V]):
     ) -> None:
         self._store = store
         self._codec = codec
-        self._reads = _Reads(store)
+        self._reads = _Reads(store, self.start)
         self.is_personal = is_personal
         """Tells whether an error of the work as a whole concerns its maker alone."""
         self.lease_seconds = lease_seconds
@@ -60,6 +64,9 @@ class SingleFlight(Generic[V]):
         self.aboard: dict[CacheKey, Seat[V]] = {}
         """Keys in flight, and those that have landed and are not stored yet."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox: list[tuple[Flight[V], CacheKey, V]] = []
+        self._writing = False
+        self._names = (f"{secrets.token_hex(16)}-{number}" for number in count())
 
     async def find(self, keys: Sequence[CacheKey]) -> dict[CacheKey, V]:
         """Return what is stored; what is asked for in one turn of the loop is read at once."""
@@ -87,6 +94,42 @@ class SingleFlight(Generic[V]):
         if stored:
             await self._store.put_many(stored)
 
+    def keep_landed(self, flight: Flight[V], key: CacheKey, value: V) -> None:
+        """Store a value, together with all that lands until the store is free for it."""
+        self._outbox.append((flight, key, value))
+        if not self._writing:
+            self._writing = True
+            self.start(self._write())
+
+    def next_name(self) -> str:
+        """Return a name for the leases of one flight."""
+        return next(self._names)
+
+    async def _write(self) -> None:
+        """Store what has landed, all that is there at once, and have its leases ended."""
+        try:
+            while self._outbox:
+                landed, self._outbox = self._outbox, []
+                stored: dict[Flight[V], list[CacheKey]] = {}
+                for flight, key, _ in landed:
+                    stored.setdefault(flight, []).append(key)
+                try:
+                    await self.keep({key: value for _, key, value in landed})
+                finally:
+                    leased = {flight.name: flight.stored(keys) for flight, keys in stored.items()}
+                    # Beside, so that what lands meanwhile does not wait for the end of leases.
+                    self.start(self._release(leased))
+        finally:
+            self._writing = bool(self._outbox)
+            if self._writing:
+                # What landed while something could not be stored is not left behind.
+                self.start(self._write())
+
+    async def _release(self, leased: Mapping[str, Collection[CacheKey]]) -> None:
+        for owner, keys in leased.items():
+            if keys:
+                await self._store.release_many(keys, owner)
+
     async def close(self) -> None:
         """Cancel what is in flight and wait until what has landed is stored."""
         for flight in {seat.flight for seat in self.aboard.values()}:
@@ -113,7 +156,8 @@ class Passenger(Generic[V]):
     def __init__(self, flights: SingleFlight[V], work: Work[V]) -> None:
         self._flights = flights
         self._work = work
-        self._inbox: asyncio.Queue[tuple[Landed[V], bool]] = asyncio.Queue()
+        self._inbox: deque[tuple[Landed[V], bool]] = deque()
+        self._told: asyncio.Future[None] | None = None
         self.waits_for: dict[CacheKey, Seat[V]] = {}
         """The keys that have not landed yet."""
 
@@ -134,30 +178,29 @@ class Passenger(Generic[V]):
     def tell(self, landed: Landed[V], *, owner: bool) -> None:
         """Hand over what became of a key."""
         self.waits_for.pop(landed.key, None)
-        self._inbox.put_nowait((landed, owner))
+        self._inbox.append((landed, owner))
+        if self._told is not None and not self._told.done():
+            self._told.set_result(None)
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to wait for."""
-        return not self.waits_for and self._inbox.empty()
+        return not self.waits_for and not self._inbox
 
     async def next(self) -> Landed[V]:
         """Return what became of the next key; ask only while it is not `done`."""
         while True:
-            landed, owner = await self._inbox.get()
+            while not self._inbox:
+                self._told = asyncio.get_running_loop().create_future()
+                await self._told
+            landed, owner = self._inbox.popleft()
             if not landed.personal or owner:
                 return landed
             # All that fell with the same flight takes off again as one.
-            again, kept = [landed.key], []
-            while not self._inbox.empty():
-                other, owner = self._inbox.get_nowait()
-                if other.personal and not owner:
-                    again.append(other.key)
-                else:
-                    kept.append((other, owner))
-            for one in kept:
-                self._inbox.put_nowait(one)
-            self.board(again)
+            fallen = [other.key for other, owner in self._inbox if other.personal and not owner]
+            kept = [one for one in self._inbox if one[1] or not one[0].personal]
+            self._inbox = deque(kept)
+            self.board([landed.key, *fallen])
 
     async def leave(self) -> None:
         """Wait for nothing more; flights that nobody waits for end before this returns."""
@@ -173,22 +216,43 @@ class Passenger(Generic[V]):
 class _Reads:
     """Reads of one turn of the event loop, done in one round trip."""
 
-    def __init__(self, store: CacheStore) -> None:
+    def __init__(
+        self, store: CacheStore, start: Callable[[Coroutine[Any, Any, None]], object]
+    ) -> None:
         self._store = store
+        self._start = start
         self._asked: dict[CacheKey, None] = {}
-        self._answer: asyncio.Task[dict[CacheKey, bytes | None]] | None = None
+        self._waiting: list[asyncio.Future[Mapping[CacheKey, bytes | None]]] = []
 
     async def get(self, keys: Sequence[CacheKey]) -> list[bytes | None]:
         """Return the values in the order of `keys`."""
         self._asked.update(dict.fromkeys(keys))
-        if self._answer is None:
-            self._answer = asyncio.create_task(self._read())
-        # Shared, so the cancellation of one caller must not reach the others.
-        values = await asyncio.shield(self._answer)
+        # One for each, so that the cancellation of one caller does not reach the others.
+        answer: asyncio.Future[Mapping[CacheKey, bytes | None]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._waiting.append(answer)
+        if len(self._waiting) == 1:
+            self._start(self._read())
+        values = await answer
         return [values[key] for key in keys]
 
-    async def _read(self) -> dict[CacheKey, bytes | None]:
+    async def _read(self) -> None:
         # Whoever asks in this turn was started before this task, or right after it.
         await asyncio.sleep(0)
-        asked, self._asked, self._answer = tuple(self._asked), {}, None
-        return dict(zip(asked, await self._store.get_many(asked), strict=True))
+        asked, self._asked = tuple(self._asked), {}
+        waiting, self._waiting = self._waiting, []
+        try:
+            values = dict(zip(asked, await self._store.get_many(asked), strict=True))
+        except Exception as error:
+            for answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        except BaseException:
+            for answer in waiting:
+                answer.cancel()
+            raise
+        for answer in waiting:
+            if not answer.done():
+                answer.set_result(values)

@@ -8,7 +8,7 @@ from math import fsum
 from types import MappingProxyType
 from typing import Final
 
-from foresight_services.core.budget import Purse
+from foresight_services.core.budget import Cost, Purse
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class ModelUsage:
         )
 
 
+_ROUNDING: Final = 1e-9
+
 NO_USAGE: Final = ModelUsage()
 """No call at all."""
 
@@ -56,6 +58,22 @@ class Usage:
     """Calls and tokens by role: `user`, `policy`, `judge`."""
     seconds: float = 0.0
     """Wall time from start to end of the work."""
+
+    @property
+    def cost(self) -> Cost:
+        """Tokens and dollars of all models."""
+        models = self.models.values()
+        tokens = sum(model.prompt_tokens + model.completion_tokens for model in models)
+        return Cost(tokens, fsum(model.dollars for model in models))
+
+    def exceeded_by(self, purse: Purse | None) -> Cost | None:
+        """Return what `purse` has spent, where that is more than is known of here."""
+        if purse is None:
+            return None
+        spent, known = purse.account.charged(purse.place), self.cost
+        # Sums of floats in another order are not more.
+        more = spent.tokens > known.tokens or spent.dollars > known.dollars * (1 + _ROUNDING)
+        return spent if more else None
 
 
 class _Account:

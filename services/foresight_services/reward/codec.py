@@ -22,6 +22,13 @@ from foresight_services.core.result import (
     Reward,
 )
 from foresight_services.core.reward_store import GroupRecord, RewardRecord
+from foresight_services.reward.sampling_codec import (
+    decode_sampling,
+    encode_decision,
+    encode_interval,
+    encode_lead,
+    encode_samples,
+)
 from foresight_services.rpc import codec
 from foresight_services.rpc.status import encode_failure
 
@@ -39,6 +46,7 @@ def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
         ),
         samples_min=samples.min if samples.HasField("min") else None,
         samples_max=samples.max if samples.HasField("max") else None,
+        sampling=decode_sampling(samples),
         seed=simulation.seed,
         policy=codec.decode_policy(simulation.policy),
         max_message_tokens=(
@@ -67,7 +75,7 @@ def encode_query(query: RewardQuery) -> pb.ComputeRewardsRequest:
         ),
         simulation=pb.Simulation(
             horizon_messages=query.horizon_messages,
-            samples=pb.Samples(min=query.samples_min, max=query.samples_max),
+            samples=encode_samples(query),
             seed=query.seed,
             policy=codec.encode_policy(query.policy),
             max_message_tokens=query.max_message_tokens,
@@ -128,6 +136,7 @@ def encode_result(result: CandidateResult, *, include_futures: bool) -> pb.Candi
         metrics=[_encode_metric(metric) for metric in result.metrics],
         futures=[_encode_future(future, include_futures) for future in result.futures],
         usage=codec.encode_usage(result.usage),
+        behind_best=None if result.behind_best is None else encode_lead(result.behind_best),
     )
     if isinstance(result.outcome, Failure):
         failure = result.outcome
@@ -153,6 +162,7 @@ def encode_summary(request_id: str, summary: GroupSummary) -> pb.ComputeRewardsR
             futures=_encode_origins(summary.cache.futures),
             scores=_encode_origins(summary.cache.scores),
         ),
+        decision=None if summary.decision is None else encode_decision(summary.decision),
     )
 
 
@@ -181,14 +191,7 @@ def _encode_reward(reward: Reward, reward_id: str) -> pb.Reward:
         value=estimate.mean, stderr=estimate.stderr, status=status, reward_id=reward_id
     )
     if estimate.interval is not None:
-        encoded.interval.CopyFrom(
-            pb.ConfidenceInterval(
-                low=estimate.interval.low,
-                high=estimate.interval.high,
-                level=estimate.interval.level,
-                method=estimate.interval.method,
-            )
-        )
+        encoded.interval.CopyFrom(encode_interval(estimate.interval))
     return encoded
 
 

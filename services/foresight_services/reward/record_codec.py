@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -14,7 +14,6 @@ from foresight_services.core.cache_use import CacheUse, Origin, Origins
 from foresight_services.core.errors import Failure
 from foresight_services.core.estimator import Estimate
 from foresight_services.core.future import FutureId, SimulatedFuture
-from foresight_services.core.interval import Interval, Method
 from foresight_services.core.kept_answers import KeptAnswer
 from foresight_services.core.objective import Range
 from foresight_services.core.result import (
@@ -32,6 +31,11 @@ from foresight_services.reward.codec import (
     encode_group,
     encode_result,
     encode_summary,
+)
+from foresight_services.reward.sampling_codec import (
+    decode_decision,
+    decode_interval,
+    decode_lead,
 )
 from foresight_services.rpc import codec
 from foresight_services.rpc.status import decode_failure
@@ -99,6 +103,7 @@ class ProtoRecordCodec:
             _range(message),
             codec.decode_usage(message.usage),
             CacheUse(_origins(message.cache.futures), _origins(message.cache.scores)),
+            decode_decision(message),
         )
         return AnswerRecord(content, group.hex(), results, summary)
 
@@ -142,15 +147,13 @@ def decode_result(message: pb.CandidateResult) -> CandidateResult:
         futures=tuple(_future(message.candidate_index, future) for future in message.futures),
         usage=codec.decode_usage(message.usage),
         reward_id=reward_id,
+        behind_best=decode_lead(message),
     )
 
 
 def _reward(message: pb.CandidateResult) -> Reward:
     reward = message.reward
-    interval = None
-    if reward.HasField("interval"):
-        told = reward.interval
-        interval = Interval(told.low, told.high, told.level, cast(Method, told.method))
+    interval = decode_interval(reward.interval) if reward.HasField("interval") else None
     stderr = reward.stderr if reward.HasField("stderr") else None
     estimate = Estimate(reward.value, stderr, interval, message.n_ok)
     return Reward(estimate, reward.status == pb.REWARD_STATUS_COMPLETE)

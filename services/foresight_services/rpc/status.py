@@ -10,6 +10,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from foresight_services.core.admission import RETRY_AFTER
 from foresight_services.core.errors import (
     DomainError,
     Failure,
@@ -43,9 +44,11 @@ _FAMILIES: Final = {code.value[0]: family for family, code in CODES.items()}
 _MOST_VIOLATION_BYTES: Final = 3000
 _LONGEST_TEXT_BYTES: Final = 500
 
+_LONGEST_RETRY_SECONDS: Final = 86_400.0
+
 
 def encode_failure(failure: Failure) -> status_pb2.Status:
-    """Return `failure` with ErrorInfo and, for invalid input, BadRequest."""
+    """Return `failure` with ErrorInfo and what else it tells: BadRequest, RetryInfo."""
     details: list[Any] = [
         error_details_pb2.ErrorInfo(
             reason=failure.reason,
@@ -55,6 +58,8 @@ def encode_failure(failure: Failure) -> status_pb2.Status:
     ]
     if failure.violations:
         details.append(_bad_request(failure.violations))
+    if RETRY_AFTER in failure.metadata:
+        details.extend(_retry_info(failure.metadata[RETRY_AFTER]))
     packed = []
     for detail in details:
         any_message = AnyMessage()
@@ -121,6 +126,19 @@ def _bad_request(violations: Iterable[Violation]) -> error_details_pb2.BadReques
             bad_request.field_violations.pop()
             break
     return bad_request
+
+
+def _retry_info(seconds: str) -> Iterable[error_details_pb2.RetryInfo]:
+    """Return when to try again; nothing where a peer told no time."""
+    try:
+        delay = float(seconds)
+    except ValueError:
+        return ()
+    if not 0 <= delay <= _LONGEST_RETRY_SECONDS:
+        return ()
+    retry_info = error_details_pb2.RetryInfo()
+    retry_info.retry_delay.FromNanoseconds(round(delay * 1e9))
+    return (retry_info,)
 
 
 def _shorten(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foresight.v1 import simulator_service_pb2 as pb
+from foresight_services.core.budget import Budget, Cost
 from foresight_services.core.errors import Failure
 from foresight_services.core.future import (
     Future,
@@ -31,6 +32,8 @@ def decode_request(request: pb.SimulateFuturesRequest) -> SimulationRequest:
         system_prompt_samples=request.system_prompt_samples,
         proactive_samples=request.proactive_samples,
         personas=tuple(request.personas),
+        job=request.job,
+        follow_up=request.follow_up,
     )
 
 
@@ -50,6 +53,8 @@ def encode_request(request: SimulationRequest) -> pb.SimulateFuturesRequest:
         system_prompt_samples=request.system_prompt_samples,
         proactive_samples=request.proactive_samples,
         personas=request.personas,
+        job=request.job,
+        follow_up=request.follow_up,
     )
 
 
@@ -81,7 +86,15 @@ def decode_future(response: pb.SimulateFuturesResponse) -> Future:
         outcome,
         codec.decode_usage(response.usage),
         response.fingerprint,
+        charged=_charged(response),
     )
+
+
+def _charged(response: pb.SimulateFuturesResponse) -> Cost | None:
+    if not response.HasField("charged"):
+        return None
+    told = codec.decode_budget(response.charged)
+    return Cost(told.max_tokens, told.max_dollars)
 
 
 def encode_future(future: Future) -> pb.SimulateFuturesResponse:
@@ -91,6 +104,9 @@ def encode_future(future: Future) -> pb.SimulateFuturesResponse:
         usage=codec.encode_usage(future.usage),
         fingerprint=future.fingerprint,
     )
+    if future.charged is not None:
+        charged = Budget(future.charged.tokens, future.charged.dollars)
+        response.charged.CopyFrom(codec.encode_budget(charged))
     if isinstance(future.outcome, Failure):
         response.error.CopyFrom(encode_failure(future.outcome))
     else:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 
 import grpc
 import grpc.aio
 
 from foresight.v1 import simulator_service_pb2 as pb
 from foresight.v1 import simulator_service_pb2_grpc as pb_grpc
+from foresight_services.core.deadline import until
 from foresight_services.core.future import Future, SimulationRequest
 from foresight_services.core.ports import Clock
 from foresight_services.core.task import PolicyRef
@@ -45,6 +48,24 @@ class RemoteSimulator:
         self, request: SimulationRequest, *, deadline: float | None = None
     ) -> AsyncGenerator[Future, None]:
         """Yield futures as the other process sends them; see the port."""
+        if request.shared is None:
+            async with aclosing(self._call(request, deadline)) as futures:
+                async for future in futures:
+                    yield future
+            return
+        async with AsyncExitStack() as stack:
+            async with until(deadline, self._clock):
+                # The other process keeps an account for each call, so one call has all of it.
+                loan = await stack.enter_async_context(request.shared.lent())
+            alone = replace(request, budget=loan.budget, shared=None)
+            async with aclosing(self._call(alone, deadline)) as futures:
+                async for future in futures:
+                    loan.book(future.charged or future.usage.cost)
+                    yield future
+
+    async def _call(
+        self, request: SimulationRequest, deadline: float | None
+    ) -> AsyncGenerator[Future, None]:
         call = self._stub.SimulateFutures(
             encode_request(request),
             timeout=seconds_left(deadline, self._clock),

@@ -27,6 +27,12 @@ class InertTelemetry:
     def futures_in_flight(self, change: int) -> None:
         """Forget it."""
 
+    def futures_waiting(self, change: int) -> None:
+        """Forget it."""
+
+    def group_refused(self) -> None:
+        """Forget it."""
+
     def future_finished(self, status: str) -> None:
         """Forget it."""
 

@@ -71,6 +71,17 @@ class PrometheusTelemetry:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self._futures_waiting = Gauge(
+            "foresight_futures_waiting",
+            "Futures that wait for a place to be simulated.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._groups_refused = Counter(
+            "foresight_groups_refused",
+            "Groups refused at once because too many futures waited already.",
+            registry=self.registry,
+        )
         self._futures = Counter(
             "foresight_futures",
             "Simulated futures, by status.",
@@ -125,6 +136,14 @@ class PrometheusTelemetry:
     def futures_in_flight(self, change: int) -> None:
         """Move the number of futures in flight."""
         self._futures_in_flight.inc(change)
+
+    def futures_waiting(self, change: int) -> None:
+        """Move the number of futures that wait."""
+        self._futures_waiting.inc(change)
+
+    def group_refused(self) -> None:
+        """Count a refused group."""
+        self._groups_refused.inc()
 
     def future_finished(self, status: str) -> None:
         """Count a future."""

@@ -271,7 +271,7 @@ KEYED = {
 """Fields that determine a value and are in its key, by themselves or as part of an identity."""
 
 NOT_KEYED = {
-    SimulationRequest: {"budget", "cache"},
+    SimulationRequest: {"budget", "job", "follow_up", "cache", "shared"},
     EvaluationSetup: {"budget", "cache"},
     # Which metrics are asked for says which keys there are.
     EvaluationItem: {"metrics"},

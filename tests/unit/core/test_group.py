@@ -70,7 +70,7 @@ def scored(sample: int, *outcomes: float | Failure) -> ScoredFuture:
 
 def result(of: Group, *rows: tuple[float | Failure, ...]) -> CandidateResult:
     complete = [of.add(scored(sample, *row)) for sample, row in enumerate(rows)]
-    assert complete == [False] * (len(rows) - 1) + [True]
+    assert complete == [()] * (len(rows) - 1) + [(0,)]
     return of.result(0, 1.0)
 
 

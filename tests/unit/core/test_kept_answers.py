@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from foresight.v1 import reward_service_pb2 as pb
+from foresight_services.core.allocation import SamplePlan
 from foresight_services.core.budget import Budget
 from foresight_services.core.cache_use import CacheMode, CacheUse, Origin, Origins
 from foresight_services.core.conversation import Message
@@ -43,6 +44,7 @@ OTHERS: dict[str, Any] = {
     "horizon_messages": 5,
     "samples_min": 2,
     "samples_max": 3,
+    "plan": SamplePlan(most=2, aim="best"),
     "seed": 1,
     "max_message_tokens": 7,
     "system_prompt_samples": 1,
