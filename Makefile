@@ -83,6 +83,7 @@ bench: $(VENV)/.stamp-dev ## Measure throughput and latency
 	$(BIN)/python -m bench.metrics
 	$(BIN)/python -m bench.cache
 	$(BIN)/python -m bench.cached_rewards
+	$(BIN)/python -m bench.asked_again
 
 .PHONY: bench-prefix
 bench-prefix: $(VLLM_VENV)/.stamp ## Measure prefix-cache hits on a real vLLM (Linux on x86-64)

@@ -18,30 +18,11 @@ import pytest
 
 from foresight_services.cache.disk import FILE_NAME
 from tests.e2e.cli_process import CLEAN, PATIENCE, ROOT, foresight, started
-from tests.fakes.openai_server import Call, OpenAIServer, Reply, openai_server
+from tests.e2e.stage import CALLS, CALLS_OF_A_FUTURE, FUTURES, MODELS, REQUEST, Stage
+from tests.fakes.openai_server import OpenAIServer, openai_server
 from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.e2e
-
-CONFIG = """
-models:
-  policy: {{backend: openai, base_url: "{model}", model: the-policy}}
-  user: {{backend: openai, base_url: "{model}", model: the-user}}
-  judge: {{backend: openai, base_url: "{model}", model: the-judge}}
-cache: {{path: "{folder}"}}
-"""
-
-SAMPLES = 3
-REQUEST: dict[str, Any] = {
-    "task": {"description": "A person asks for help.", "goal": "the sum of two and two"},
-    "prefix": [{"role": "user", "content": "can you add numbers?"}],
-    "candidates": ["Sure! Which numbers?", "4."],
-    "objective": {"metrics": [{"name": "success"}]},
-    "simulation": {"horizon_messages": 4, "samples": {"max": SAMPLES}, "seed": 7},
-}
-FUTURES = len(REQUEST["candidates"]) * SAMPLES
-CALLS_OF_A_FUTURE = 4
-CALLS = FUTURES * (CALLS_OF_A_FUTURE + 1)
 
 LIMITED = """
 import resource, runpy, sys
@@ -50,33 +31,6 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 runpy.run_module("foresight_services.cli", run_name="__main__", alter_sys=True)
 """
 """The command with a limit on the length of files, at which writing fails as on a full disk."""
-
-
-class Stage:
-    """Plays every model; can hold back every call after so many."""
-
-    def __init__(self) -> None:
-        self.answered = 0
-        self.most: int | None = None
-        self.room = asyncio.Event()
-
-    async def play(self, call: Call) -> Reply:
-        while self.most is not None and self.answered >= self.most:
-            self.room.clear()
-            await self.room.wait()
-        self.answered += 1
-        match call.model:
-            case "the-user":
-                said = {"thought": "hm", "message": f"two and two ({call.seed})", "done": False}
-                return Reply(json.dumps(said))
-            case "the-judge":
-                return Reply(json.dumps({"rationale": "fine", "success": 0.75}))
-            case _:
-                return Reply(f"It is 4 ({call.seed}).")
-
-    def go_on(self) -> None:
-        self.most = None
-        self.room.set()
 
 
 @dataclass
@@ -122,7 +76,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     stage = Stage()
     async with openai_server(stage.play) as server:
         folder, config, request = (tmp_path / name for name in ("cache", "c.yaml", "r.json"))
-        config.write_text(CONFIG.format(model=server.base_url, folder=folder))
+        cache = f'cache: {{path: "{folder}"}}\n'
+        config.write_text(MODELS.format(url=server.base_url) + cache)
         request.write_text(json.dumps(REQUEST))
         arguments = ("score", str(request), "--config", str(config), "--json")
         yield Desk(stage, server, arguments, folder / FILE_NAME)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import foresight
 from foresight_services.cli.embedded import embedded_client
 from foresight_services.config import load_config
+from tests.e2e.stage import REQUEST, play
 from tests.fakes.openai_server import Call, OpenAIServer, Reply, Script, error, openai_server
 from tests.fakes.waiting import eventually
 
@@ -27,26 +27,11 @@ models:
   judge: {{backend: openai, base_url: "{url}", model: the-judge, temperature: 0}}
 """
 
-REQUEST: dict[str, Any] = {
-    "task": {"description": "A person asks for help.", "goal": "the sum of two and two"},
-    "prefix": [{"role": "user", "content": "can you add numbers?"}],
-    "candidates": ["Sure! Which numbers?", "4."],
+ASKED: dict[str, Any] = {
+    **REQUEST,
     "objective": {"metrics": [{"name": "success"}, {"name": "token_amount", "weight": -0.5}]},
-    "simulation": {"horizon_messages": 4, "samples": {"max": 3}, "seed": 7},
     "include_futures": True,
 }
-
-
-def play(call: Call) -> Reply:
-    """Play whichever role is asked for."""
-    match call.model:
-        case "the-user":
-            said = {"thought": "hm", "message": f"two and two ({call.seed})", "done": False}
-            return Reply(json.dumps(said))
-        case "the-judge":
-            return Reply(json.dumps({"rationale": "fine", "success": 0.75}))
-        case _:
-            return Reply(f"It is 4, says {call.model} ({call.seed}).")
 
 
 @asynccontextmanager
@@ -60,7 +45,7 @@ async def services(tmp_path: Path, script: Script) -> AsyncIterator[tuple[Any, O
 
 async def test_served_models_play_every_part(tmp_path: Path) -> None:
     async with services(tmp_path, play) as (client, server):
-        rewards = await client.send(REQUEST)
+        rewards = await client.send(ASKED)
         assert [reward.metrics["success"].mean for reward in rewards] == [0.75, 0.75]
         future = rewards[0].futures[0]
         assert [message.role for message in future.messages] == ["user", "assistant"] * 2
@@ -82,7 +67,7 @@ async def test_served_models_play_every_part(tmp_path: Path) -> None:
 
 async def test_equal_requests_get_equal_rewards(tmp_path: Path) -> None:
     async with services(tmp_path, play) as (client, _):
-        first, second = await client.send(REQUEST), await client.send(REQUEST)
+        first, second = await client.send(ASKED), await client.send(ASKED)
         assert first.values == second.values
         assert first[0].futures[1].messages == second[0].futures[1].messages
 
@@ -90,7 +75,7 @@ async def test_equal_requests_get_equal_rewards(tmp_path: Path) -> None:
 async def test_a_published_version_plays_and_is_named(tmp_path: Path) -> None:
     async with services(tmp_path, play) as (client, _), openai_server(play) as newer:
         await client.publish_policy(name="policy", version=3, endpoint=newer.base_url)
-        rewards = await client.send(REQUEST)
+        rewards = await client.send(ASKED)
         assert {future.policy.version for reward in rewards for future in reward.futures} == {3}
         assert len(newer.calls) == 2 * 3 * 2
 
@@ -102,7 +87,7 @@ async def test_an_unknown_model_is_told_once_and_not_stormed(tmp_path: Path) -> 
         return play(call)
 
     async with services(tmp_path, script) as (client, server):
-        rewards = await client.send(REQUEST)
+        rewards = await client.send(ASKED)
         assert rewards.values == [None, None]
         for reward in rewards:
             assert isinstance(reward.futures[0].error, foresight.ModelRejectedError)
@@ -111,7 +96,7 @@ async def test_an_unknown_model_is_told_once_and_not_stormed(tmp_path: Path) -> 
 
 async def test_a_budget_stops_before_it_is_passed(tmp_path: Path) -> None:
     async with services(tmp_path, play) as (client, server):
-        rewards = await client.send(REQUEST | {"budget": {"max_tokens": 500}})
+        rewards = await client.send(ASKED | {"budget": {"max_tokens": 500}})
         assert rewards.values == [None, None]
         assert isinstance(rewards[0].error, foresight.BudgetExhaustedError)
         assert server.calls == []
@@ -122,7 +107,7 @@ async def test_a_flaky_server_costs_time_and_no_reward(tmp_path: Path) -> None:
         return error(503, "busy") if call.number % 5 == 0 else play(call)
 
     async with services(tmp_path, script) as (client, server):
-        rewards = await client.send(REQUEST)
+        rewards = await client.send(ASKED)
         assert [reward.status for reward in rewards] == ["complete", "complete"]
         retried = sum(model.retries for model in rewards.usage.models.values())
         assert retried == sum(call.number % 5 == 0 for call in server.calls) > 0
@@ -136,7 +121,7 @@ async def test_a_cancelled_call_hangs_up_on_its_models(tmp_path: Path) -> None:
         return play(call)
 
     async with services(tmp_path, script) as (client, server):
-        asking = asyncio.ensure_future(client.send(REQUEST))
+        asking = asyncio.ensure_future(client.send(ASKED))
         await eventually(lambda: len(server.calls) == 2 * 3)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -59,6 +59,12 @@ async def place(
                 yield f"redis+cluster://127.0.0.1:{servers[0].port}", RedisTls()
 
 
+async def attentive(stack: AsyncExitStack, url: str) -> Replica:
+    """Start a replica that soon notices what no message tells it."""
+    store = redis_store(url, "fs", poll_seconds=SOON, timeout_seconds=2.0)
+    return Replica(await started(stack, store))
+
+
 @pytest.mark.parametrize("kind", ["standalone", "unix", "tls", "sentinel", "cluster"])
 async def test_replicas_share_policies(
     kind: str, tmp_path: Path, shared_redis: RedisServer
@@ -83,14 +89,7 @@ async def test_versions_go_on_when_sentinels_name_another_master(tmp_path: Path)
         nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
         url = f"redis+sentinel://{nodes}/main/0"
         async with AsyncExitStack() as stack:
-            here, there = [
-                Replica(
-                    await started(
-                        stack, redis_store(url, "fs", poll_seconds=SOON, timeout_seconds=2.0)
-                    )
-                )
-                for _ in range(2)
-            ]
+            here, there = [await attentive(stack, url) for _ in range(2)]
             await until_published(here, 1)
             await until_published(there, 2)
             # Whether the next one has heard of version 2 or not.
@@ -106,14 +105,7 @@ async def test_a_cluster_whose_master_dies_goes_on_with_copies(tmp_path: Path) -
     with redis_cluster(tmp_path, masters=3, replicas=3) as servers:
         url = f"redis+cluster://127.0.0.1:{servers[1].port}"
         async with AsyncExitStack() as stack:
-            here, there = [
-                Replica(
-                    await started(
-                        stack, redis_store(url, "fs", poll_seconds=SOON, timeout_seconds=2.0)
-                    )
-                )
-                for _ in range(2)
-            ]
+            here, there = [await attentive(stack, url) for _ in range(2)]
             await until_published(here, 1)
             assert (await there.registry.get(ref(0))).ref == ref(1)
             slot = servers[0].ask("CLUSTER", "KEYSLOT", "fs:policies")

@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from foresight_services.bootstrap.worker_rules import WorkersPolicyStore
-from foresight_services.cache.guard import Guard, OutageSettings
-from foresight_services.cache.opening import redis_access
+from foresight_services.cache.guard import Guard
+from foresight_services.cache.opening import redis_access, redis_missing, redis_outage
 from foresight_services.config.cache import CacheConfig
 from foresight_services.core.cache import CacheObserver
-from foresight_services.core.errors import Precondition, Reason
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Clock
@@ -78,21 +77,13 @@ def redis_policies(
         from foresight_services.cache.redis_policies import RedisPolicyStore
         from foresight_services.cache.redis_policies_value import HistoryCodec
     except ModuleNotFoundError as error:
-        raise Precondition(
-            Reason.INVALID_REQUEST,
-            f"cache.url needs the package {error.name}: pip install 'foresight[redis]'",
-        ) from error
+        raise redis_missing(error) from error
     poll_seconds = cache.poll_ms / 1000
-    # A Redis that is back is asked within the poll's time, or another replica's publication would
-    # go unnoticed for longer.
-    outage = OutageSettings(
-        failures=cache.outage_failures,
-        pause_seconds=min(cache.outage_pause_seconds, poll_seconds),
-        longest_pause_seconds=min(cache.outage_longest_pause_seconds, poll_seconds),
-    )
     guard = Guard(
         timeout_seconds=cache.timeout_ms / 1000,
-        settings=outage,
+        # A Redis that is back is asked within the poll's time, or another replica's publication
+        # would go unnoticed for longer.
+        settings=redis_outage(cache, most_seconds=poll_seconds),
         clock=clock,
         observer=observer,
         fault_of=fault_of,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,21 +72,13 @@ def _redis_cache(
         from foresight_services.cache.redis import RedisCache, RedisSettings
         from foresight_services.cache.redis_cluster import connect
     except ModuleNotFoundError as error:
-        raise Precondition(
-            Reason.INVALID_REQUEST,
-            f"cache.url needs the package {error.name}: pip install 'foresight[redis]'",
-        ) from error
-    outage = OutageSettings(
-        failures=config.outage_failures,
-        pause_seconds=config.outage_pause_seconds,
-        longest_pause_seconds=config.outage_longest_pause_seconds,
-    )
+        raise redis_missing(error) from error
     settings = RedisSettings(
         key_prefix=config.key_prefix,
         timeout_seconds=config.timeout_ms / 1000,
         at_once=config.pool_size,
         poll_seconds=config.poll_ms / 1000,
-        outage=outage,
+        outage=redis_outage(config),
     )
     return RedisCache(
         connect(redis_access(config, environment)),
@@ -95,6 +88,23 @@ def _redis_cache(
         clock=clock,
         rng=rng,
         observer=observer,
+    )
+
+
+def redis_missing(error: ModuleNotFoundError) -> Precondition:
+    """Return what to say where a package is missing that `cache.url` needs."""
+    return Precondition(
+        Reason.INVALID_REQUEST,
+        f"cache.url needs the package {error.name}: pip install 'foresight[redis]'",
+    )
+
+
+def redis_outage(config: CacheConfig, *, most_seconds: float = math.inf) -> OutageSettings:
+    """Return when Redis is left alone and for how long, which is at most `most_seconds`."""
+    return OutageSettings(
+        failures=config.outage_failures,
+        pause_seconds=min(config.outage_pause_seconds, most_seconds),
+        longest_pause_seconds=min(config.outage_longest_pause_seconds, most_seconds),
     )
 
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from foresight_services.core.cache import CacheKey
 from foresight_services.core.cache_use import CacheMode, Origin
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import (
@@ -27,7 +26,6 @@ from foresight_services.core.errors import (
     NotImplementedHere,
     failure_from,
 )
-from foresight_services.core.future import MetricInfo
 from foresight_services.core.group import Group
 from foresight_services.core.idempotency import (
     Attachment,
@@ -42,9 +40,6 @@ from foresight_services.core.kept_answers import (
     TAKING,
     KeptAnswer,
     Standing,
-    answer_key,
-    fingerprint_of,
-    identities_of,
 )
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
@@ -173,7 +168,7 @@ class Rewards:
                         yield result if records is None else records.add(result, run)
             summary = group.summary(total(group.usages(), seconds=self._clock.now() - start))
             if records is not None:
-                records.end(summary, run, _key(request, run, records.results, metrics))
+                records.end(summary, run, request)
         yield summary
 
     async def rescore(
@@ -321,17 +316,6 @@ class Rewards:
     def _alarm(self, stop: float, heard: asyncio.Queue[Told]) -> asyncio.TimerHandle:
         left = max(0.0, stop - self._clock.now())
         return asyncio.get_running_loop().call_later(left, heard.put_nowait, DeadlinePassed())
-
-
-def _key(
-    request: RewardRequest,
-    run: Run,
-    results: Sequence[CandidateResult],
-    metrics: Sequence[MetricInfo],
-) -> CacheKey | None:
-    """Return what the answer with `results` is kept under, by what they tell of themselves."""
-    assert run.played is not None, "a run with results is open"
-    return answer_key(request, run.played, fingerprint_of(results), identities_of(metrics))
 
 
 def _refused(failure: Failure, told: Exception, run: Run) -> bool:

@@ -23,8 +23,15 @@ from foresight_services.core.cache_use import CacheMode
 from foresight_services.core.cachekey import digest
 from foresight_services.core.errors import NotFound, Reason
 from foresight_services.core.idempotency import RequestName, Run, new_group
-from foresight_services.core.kept_answers import AnswerCodec, KeptAnswer, as_found
-from foresight_services.core.request import RewardQuery
+from foresight_services.core.kept_answers import (
+    AnswerCodec,
+    KeptAnswer,
+    answer_key,
+    as_found,
+    fingerprint_of,
+    identities_of,
+)
+from foresight_services.core.request import RewardQuery, RewardRequest
 from foresight_services.core.result import CandidateResult, GroupSummary, Reward
 
 REWARDS: Final = "reward"
@@ -280,20 +287,24 @@ class GroupRecords:
         self._results.append(found)
         return found
 
-    def end(self, summary: GroupSummary, run: Run, key: CacheKey | None) -> None:
-        """Keep the answer, if it is complete: under its caller's name for it, and under `key`."""
+    def end(self, summary: GroupSummary, run: Run, request: RewardRequest) -> None:
+        """Keep the answer, if it is complete: under its caller's name for it, and for its content.
+
+        Args:
+            summary: what holds for the group.
+            run: who made it.
+            request: what was asked, its defaults filled in.
+        """
         if not all(map(_complete, self._results)):
             return
         if run.name is not None and _given(run):
             answer = AnswerRecord(run.name.content, run.group, len(self._results), summary)
             self._store.keep_answer(run.name, answer)
+        assert run.played is not None, "a run with results is open"
+        identities = identities_of(summary.metrics)
+        key = answer_key(request, run.played, fingerprint_of(self._results), identities)
         if key is not None:
             self._store.keep_whole(key, self._results, summary)
-
-    @property
-    def results(self) -> Sequence[CandidateResult]:
-        """The results so far."""
-        return self._results
 
 
 def _given(run: Run) -> bool:
