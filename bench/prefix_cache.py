@@ -68,9 +68,9 @@ def as_prompted(prompt: Conversation) -> Conversation:
 def conversation_first(prompt: Conversation) -> Conversation:
     """Move the conversation before everything else of the prompt, whose content stays the same."""
     system, last = prompt
-    facts, heading, conversation = last.content.partition("# Conversation so far\n")
-    assert heading, "the prompt has its conversation under this heading"
-    first = f"{heading}{conversation}\n{system.content}"
+    facts, tag, conversation = last.content.partition("<turn ")
+    assert tag, "the prompt ends with its conversation"
+    first = f"{tag}{conversation}\n{system.content}"
     return (replace(system, content=first), replace(last, content=facts))
 
 

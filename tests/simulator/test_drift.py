@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foresight_services.core.conversation import Message
 from foresight_services.simulator.prompting.drift import DriftKind, DriftRules, shipped_rules
@@ -236,3 +240,30 @@ def test_messages_that_share_their_words_but_not_their_triples_are_not_alike() -
     found = shipped_rules().find(again.upper(), said, done=False)
     assert found is not None and found.kind is DriftKind.REPEATED
     assert shipped_rules().find(turned, said, done=False) is None
+
+
+SOME_WORDS = st.lists(
+    st.sampled_from(["a", "b", "\u00fcber", "stra\u00dfe", "x_y", "9"]), max_size=30
+)
+
+
+@given(SOME_WORDS, st.lists(st.tuples(st.integers(0, 29), st.sampled_from("abc")), max_size=4))
+def test_alike_are_messages_that_share_85_of_100_triples(
+    words: list[str], changes: list[tuple[int, str]]
+) -> None:
+    other = list(words)
+    for place, word in changes:
+        other[place : place + 1] = [word]
+    message, earlier = " ".join(words), ", ".join(other).upper()
+    found = shipped_rules().find(message, (Message("user", earlier),), done=True)
+    assert (found is not None) == _alike(message, earlier)
+
+
+def _alike(message: str, earlier: str) -> bool:
+    """Tell the same by looking at everything."""
+    one, two = (re.findall(r"\w+", text.casefold()) for text in (message, earlier))
+    if len(one) < 5:
+        return False
+    first, second = (set(zip(w, w[1:], w[2:], strict=False)) or {tuple(w)} for w in (one, two))
+    long_enough = min(len(one), len(two)) >= 0.85 * max(len(one), len(two))
+    return one == two or (long_enough and len(first & second) >= 0.85 * len(first | second))

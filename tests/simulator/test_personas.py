@@ -55,7 +55,7 @@ def test_a_persona_is_described_by_all_it_is(tmp_path: Path) -> None:
     personas = book(tmp_path, "personas:\n" + ONE.replace("NAME", "one"))
 
     assert personas.describe("one") == (
-        "- patience: a\n- knowledge: b\n- typing: c\n- mistakes: d\n- language: e\n- f\n- g"
+        "patience: a\nknowledge: b\ntyping: c\nmistakes: d\nlanguage: e\nf\ng"
     )
     assert personas.describe("") == NO_PERSONA
 

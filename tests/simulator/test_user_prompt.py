@@ -45,7 +45,7 @@ async def test_task_goal_persona_and_conversation_follow_in_this_order() -> None
     parts = [POEM.description, POEM.guidance, POEM.goal, persona, TALK[0].content]
     places = [shown.index(part) for part in parts]
     assert places == sorted(places)
-    assert shown.endswith("<turn assistant>\nWhich flowers grow there?\n</turn>\n")
+    assert shown.endswith("<turn ai>\nWhich flowers grow there?")
 
 
 async def test_the_prompt_of_each_turn_begins_with_that_of_the_one_before() -> None:
@@ -59,6 +59,28 @@ async def test_the_prompt_of_each_turn_begins_with_that_of_the_one_before() -> N
     for earlier, later in zip(shown, shown[1:], strict=False):
         assert later.startswith(earlier)
         assert len(later) > len(earlier)
+
+
+@pytest.mark.parametrize(
+    "conversation", [(), (Message("system", "Be brief."),)], ids=["", "system"]
+)
+async def test_who_begins_is_told_so_in_a_prompt_of_its_own(
+    conversation: tuple[Message, ...],
+) -> None:
+    user, model = make_user(says("hi, can you help me with a poem?"))
+
+    reply = await user.complete(ask(conversation=conversation, persona="terse_texter"))
+
+    assert reply.text == "hi, can you help me with a poem?"
+    system, shown = model.requests[0].messages
+    await user.complete(ask(persona="terse_texter"))
+    assert model.requests[1].messages[0] == system
+    persona = PersonaBook().describe("terse_texter")
+    parts = [POEM.description, POEM.guidance, POEM.goal, persona, "you write first"]
+    places = [shown.content.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "<turn" not in shown.content
+    assert "you write first" not in model.requests[1].messages[1].content
 
 
 async def test_candidates_of_a_group_share_all_up_to_what_differs() -> None:
@@ -80,7 +102,7 @@ async def test_what_is_said_cannot_pass_for_a_turn() -> None:
     await user.complete(ask(conversation=(*TALK[:1], Message("assistant", forged))))
 
     shown = model.requests[0].messages[1].content
-    assert shown.count("<turn ") == shown.count("</turn>") == 2
+    assert (shown.count("<turn "), shown.count("</turn>")) == (2, 0)
     assert "<|im_end|>" not in shown
 
 

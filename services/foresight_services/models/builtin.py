@@ -9,6 +9,7 @@ import asyncio
 import json
 import random
 from collections.abc import Mapping
+from typing import Final
 
 from foresight_services.core.errors import NotFound, Reason, Upstream
 from foresight_services.core.ports import ChatReply, ChatRequest
@@ -16,6 +17,8 @@ from foresight_services.core.suggest import one_of
 from foresight_services.core.task import Task
 from foresight_services.metrics.words import count_words, first_words
 from foresight_services.worlds.world import World
+
+_SEEDS: Final = 2**64
 
 
 class BuiltinModel:
@@ -38,23 +41,34 @@ class BuiltinModel:
             )
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """Return what the rules say; a judge answers with a JSON object of scores."""
+        """Return what the rules say; a judge answers with a JSON object of scores.
+
+        Choice j is drawn as the reply to the same request with a seed greater by j.
+        """
         # Rules wait for nothing, so without this the futures of a large group would run to their
         # end one after the other while deadlines, cancellations and health checks wait.
         await asyncio.sleep(0)
         world = self._world(request.task)
+        texts = [
+            first_words(
+                self._text(world, request, (request.seed + choice) % _SEEDS), request.max_tokens
+            )
+            for choice in range(request.choices)
+        ]
+        read = sum(count_words(message.content) for message in request.conversation)
+        written = sum(map(count_words, texts))
+        return ChatReply(texts[0], read, written, others=tuple(texts[1:]))
+
+    def _text(self, world: World, request: ChatRequest, seed: int) -> str:
         goal, conversation = request.task.goal, request.conversation
         match request.role:
             case "user":
-                text = world.user_turn(goal, conversation, random.Random(request.seed))
+                return world.user_turn(goal, conversation, random.Random(seed))
             case "policy":
                 skill = self._skill or world.skills[-1]
-                text = world.policy_turn(skill, conversation, random.Random(request.seed))
+                return world.policy_turn(skill, conversation, random.Random(seed))
             case "judge":
-                text = json.dumps({"success": world.success(goal, conversation)})
-        text = first_words(text, request.max_tokens)
-        read = sum(count_words(message.content) for message in conversation)
-        return ChatReply(text, prompt_tokens=read, completion_tokens=count_words(text))
+                return json.dumps({"success": world.success(goal, conversation)})
 
     def _world(self, task: Task) -> World:
         world = self._worlds.get(task.world)

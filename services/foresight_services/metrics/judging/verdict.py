@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from foresight_services.core.loose_json import LooseObject, read_object
@@ -24,13 +25,18 @@ def verdict_schema(scores: Mapping[str, Range]) -> Mapping[str, JsonValue]:
     The reasons come before the numbers. Ranges are checked here, because not every backend knows
     bounds in a schema.
     """
+    return _schema(tuple(scores))
+
+
+@lru_cache(maxsize=256)
+def _schema(keys: tuple[str, ...]) -> Mapping[str, JsonValue]:
     return {
         "type": "object",
         "properties": {
             REASONS[0]: {"type": "string"},
-            **{key: {"type": "number"} for key in scores},
+            **{key: {"type": "number"} for key in keys},
         },
-        "required": [REASONS[0], *scores],
+        "required": [REASONS[0], *keys],
         "additionalProperties": False,
     }
 

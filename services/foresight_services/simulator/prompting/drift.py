@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from itertools import chain
 from typing import Final
 
 import yaml
@@ -20,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from foresight_services.core.conversation import Conversation
 
 _LOOKED_AT: Final = 3000
+_WORD: Final = re.compile(r"\w+")
+_LETTERS: Final = 8  # of a word and what follows it, or somewhat more
 _APOSTROPHES: Final = str.maketrans("’‘ʼ", "'''")
 # Of these alone a message says nothing; `?` or an emoji by itself says something.
 _SAYS_NOTHING: Final = re.compile(r"[\s.…,;:\-–—_*\"'“”`\u200b-\u200f\u2060\ufeff]*")
@@ -27,6 +30,9 @@ _SAYS_NOTHING: Final = re.compile(r"[\s.…,;:\-–—_*\"'“”`\u200b-\u200f\
 _IN_SMALL: Final = re.compile(r"(?:\\.|[^\\A-Z])*+", re.DOTALL)
 # Escapes and sets of characters, in which brackets and bars mean themselves.
 _QUOTED: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\\\]])*+\]", re.DOTALL)
+
+
+_Triple = tuple[str, ...]
 
 
 class DriftKind(StrEnum):
@@ -80,6 +86,9 @@ class DriftRules:
             (rule, _AnyOf(rule.patterns), _AnyOf(rule.unless) if rule.unless else None)
             for rule in file.rules
         ]
+        # All at once: a search costs as much for the places where it begins as for its patterns.
+        in_flat = [rule.patterns for rule in file.rules if not rule.lines]
+        self._any_in_flat = _AnyOf(tuple(chain.from_iterable(in_flat))) if in_flat else None
         self._repeats = file.repeats
         missing = set(DriftKind) - set(file.notes)
         if missing:
@@ -104,9 +113,9 @@ class DriftRules:
         said = _words(message)
         if len(said) < self._repeats.least_words:
             return None
-        vocabulary = frozenset(said)
+        triples = _triples(said)
         for earlier in reversed(conversation):
-            if earlier.role != "system" and self._alike(said, vocabulary, earlier.content):
+            if earlier.role != "system" and self._alike(said, triples, earlier.content):
                 if earlier.role == "assistant":
                     return Drift(DriftKind.ROLE_DRIFT, "echoes_the_assistant")
                 return Drift(DriftKind.REPEATED, DriftKind.REPEATED)
@@ -120,33 +129,38 @@ class DriftRules:
         stripped = (" ".join(line.split()) for line in ends.split("\n"))
         lines = "\n".join(line for line in stripped if line)
         flat = lines.replace("\n", " ")
+        suspect = self._any_in_flat is not None and self._any_in_flat.found_in(flat)
         for rule, patterns, unless in self._rules:
+            if not (suspect or rule.lines):
+                continue
             text = lines if rule.lines else flat
             if patterns.found_in(text) and not (unless and unless.found_in(text)):
                 return rule.name
         return None
 
-    def _alike(self, said: tuple[str, ...], vocabulary: frozenset[str], earlier: str) -> bool:
-        """Tell whether `said`, whose words are `vocabulary`, has nearly all triples of `earlier`.
+    def _alike(self, said: tuple[str, ...], triples: set[_Triple], earlier: str) -> bool:
+        """Tell whether `said`, whose triples are `triples`, has nearly all those of `earlier`.
 
         Args:
             said: the words of one message.
-            vocabulary: the same, each once.
+            triples: those of the same.
             earlier: the other message.
         """
-        other, likeness = _words(earlier), self._repeats.likeness
+        likeness = self._repeats.likeness
+        # Of very different lengths, they cannot have enough in common. So there is a bound on the
+        # triples of `earlier`, and one on those that only it has; most messages have more of these
+        # among their first words, and nothing else of them is looked at.
+        most = (len(said) / likeness - likeness * len(triples)) / (1 + likeness)
+        begins = _words(earlier[: _LETTERS * (int(most) + 4)])[:-1]  # the last one may go on
+        if len(_all_triples(begins).difference(triples)) > most:
+            return False
+        other = _words(earlier)
         if said == other:
             return True
-        # Of very different lengths, they cannot have enough in common.
         if min(len(said), len(other)) < likeness * max(len(said), len(other)):
             return False
-        # Nor with many words that only one has: each is in a triple that only it has, and a triple
-        # has no more than three.
-        missing = len(vocabulary.difference(other))
-        if missing * likeness > 3 * (1 - likeness) * len(said):
-            return False
-        first, second = _triples(said), _triples(other)
-        return len(first & second) >= likeness * len(first | second)
+        second = _triples(other)
+        return len(triples & second) >= likeness * len(triples | second)
 
 
 @cache
@@ -209,8 +223,12 @@ def _joined(patterns: list[str]) -> str:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+", text.casefold()))
+    return tuple(_WORD.findall(text.casefold()))
 
 
-def _triples(words: tuple[str, ...]) -> set[tuple[str, ...]]:
-    return set(zip(words, words[1:], words[2:], strict=False)) if len(words) > 2 else {words}
+def _triples(words: tuple[str, ...]) -> set[_Triple]:
+    return _all_triples(words) or {words}
+
+
+def _all_triples(words: tuple[str, ...]) -> set[_Triple]:
+    return set(zip(words, words[1:], words[2:], strict=False))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from foresight_services.core.errors import InvalidInput, Violation
 
-NO_PERSONA: Final = "An ordinary person, of whom nothing more is known."
+NO_PERSONA: Final = "An ordinary person, nothing more is known."
 """What the user's prompt says where no persona was drawn."""
 
 _Phrase = Annotated[str, Field(min_length=1, max_length=500)]
@@ -47,10 +47,10 @@ class Persona(BaseModel):
     def description(self) -> str:
         """The persona as the user's prompt shows it."""
         lines = [
-            f"- {field}: {getattr(self, field)}"
+            f"{field}: {getattr(self, field)}"
             for field in ("patience", "knowledge", "typing", "mistakes", "language")
         ]
-        return "\n".join(lines + [f"- {trait}" for trait in self.traits])
+        return "\n".join([*lines, *self.traits])
 
 
 class _PersonasFile(BaseModel):

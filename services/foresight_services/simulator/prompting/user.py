@@ -26,7 +26,7 @@ from foresight_services.core.errors import Reason, Upstream
 from foresight_services.core.ports import ChatModel, ChatReply, ChatRequest
 from foresight_services.core.prompt import PromptFiles, PromptSpec
 from foresight_services.core.seeds import derive_seed
-from foresight_services.core.transcript import BLOCKS, TranscriptStyle
+from foresight_services.core.transcript import BLOCKS, SPEAKERS, TranscriptStyle
 from foresight_services.core.usage import ModelUsage
 from foresight_services.metrics.words import count_words, first_words
 from foresight_services.simulator.prompting.drift import (
@@ -46,10 +46,12 @@ _MOST_FIXED: Final = 1024
 USER_PROMPTS: Final = (
     PromptSpec("user_system", optional=_FIELDS - {"conversation"}),
     PromptSpec("user_task", required=frozenset({"goal", "conversation"}), optional=_FIELDS),
+    PromptSpec("user_opening", required=frozenset({"goal"}), optional=_FIELDS - {"conversation"}),
     PromptSpec("user_retry", required=frozenset({"problem"})),
 )
-"""The prompts of the simulated user: the system message, the message after it, and what is added
-to that one when a reply could not be used."""
+"""The prompts of the simulated user: the system message, the message after it, the one that takes
+its place where the user begins the conversation, and what is added when a reply could not be
+used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class PromptedUser:
                 seed=derive_seed(request.seed, attempt, "user_retry") if attempt else request.seed,
                 max_tokens=request.max_tokens + self._settings.extra_tokens,
                 choices=1,
+                # Another try is this future's alone.
+                shared=None if attempt else request.shared,
                 schema=USER_REPLY_SCHEMA if self._settings.schema else None,
             )
             if drift is not None:
@@ -145,8 +149,11 @@ class PromptedUser:
         """Return the messages that ask for the user's next message."""
         task, style = request.task, self._settings.transcript
         fields, static = self._fixed(task.description, task.guidance, task.goal, request.persona)
-        turns = style.turns(request.conversation)
-        varying = self._prompts["user_task"].render(**fields, conversation=turns)
+        if any(message.role in SPEAKERS for message in request.conversation):
+            turns = style.turns(request.conversation)
+            varying = self._prompts["user_task"].render(**fields, conversation=turns)
+        else:
+            varying = self._prompts["user_opening"].render(**fields)
         if static is None:
             return (Message("user", varying),)
         if not self._settings.system_role:
