@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.message import Message as Proto
 
 from foresight.v1 import evaluator_service_pb2, simulator_service_pb2
-from foresight_services.cache.entries import FutureCodec, ScoreCodec
+from foresight_services.cache.entries import FutureCodec, MessageCodec, ScoreCodec
 from foresight_services.core.cached_evaluator import KeptScore
 from foresight_services.core.conversation import Message
 from foresight_services.core.errors import Failure, Reason, Upstream
@@ -26,8 +26,10 @@ from foresight_services.core.future import (
     Verdict,
     Wanted,
 )
+from foresight_services.core.message_request import SampledMessage
 from foresight_services.core.task import PolicyRef
 from foresight_services.core.usage import ModelUsage, Usage
+from foresight_services.simulator.codec import decode_future, encode_future
 
 USAGE = Usage(2, {"user": ModelUsage(1, 10, 5, dollars=0.25)}, 1.5)
 SIMULATED = SimulatedFuture(
@@ -50,6 +52,15 @@ def stored(codec: Any, value: Any) -> bytes:
     encoded = codec.encode(value)
     assert encoded is not None
     return bytes(encoded)
+
+
+def test_what_came_from_a_simulator_is_stored_as_it_came() -> None:
+    sent = encode_future(replace(FUTURE, id=FutureId(3, 4)))
+    read = decode_future(
+        simulator_service_pb2.SimulateFuturesResponse.FromString(sent.SerializeToString())
+    )
+    assert read.form is not None
+    assert stored(FUTURES, read) == stored(FUTURES, FUTURE)
 
 
 def test_what_was_stored_comes_back() -> None:
@@ -156,3 +167,30 @@ def test_half_a_surrogate_pair_is_not_stored() -> None:
     assert FUTURES.encode(replace(FUTURE, outcome=said)) is None
     judged = replace(SCORE.score, verdicts=(Verdict(1.0, "\udfff", ""),))
     assert SCORES.encode(replace(SCORE, score=judged)) is None
+
+
+SAMPLE = SampledMessage(
+    3,
+    "Which flowers grow there? 🙂",
+    Usage(1, {"policy": ModelUsage(1, 9, 4)}, 0.5),
+    policy=PolicyRef("policy", 7),
+    fingerprint="f",
+)
+MESSAGES = MessageCodec()
+
+
+def test_a_message_is_stored_without_its_index() -> None:
+    assert MESSAGES.decode(stored(MESSAGES, SAMPLE)) == replace(SAMPLE, index=0)
+    said = replace(SAMPLE, policy=None, goal="a poem", persona="busy")
+    assert MESSAGES.decode(stored(MESSAGES, said)) == replace(said, index=0)
+
+
+def test_what_is_no_message_is_none() -> None:
+    assert MESSAGES.encode(replace(SAMPLE, outcome="\ud800")) is None
+    failure = Upstream(Reason.MODEL_FAILED, "down").failure
+    for wrong in (replace(SAMPLE, outcome=failure), replace(SAMPLE, fingerprint="")):
+        assert MESSAGES.decode(stored(MESSAGES, wrong)) is None
+    assert MESSAGES.decode(b"\xff\x00garbage") is None
+    response = simulator_service_pb2.SampleMessagesResponse.FromString(stored(MESSAGES, SAMPLE))
+    response.message.role = "narrator"
+    assert MESSAGES.decode(response.SerializeToString()) is None

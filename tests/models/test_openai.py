@@ -52,6 +52,24 @@ async def test_settings_are_sent() -> None:
     assert (body["top_k"], body["temperature"], body["chat"]) == (20, 0.1, {"a": 1})
 
 
+async def test_a_form_of_the_configuration_is_sent_in_place_of_the_schema() -> None:
+    schema = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    made = (await sent_by(ask(schema=schema)))["response_format"]
+    assert made["json_schema"] == {"name": "reply", "schema": schema, "strict": True}
+    extra = {"response_format": {"type": "text"}}
+    body = await sent_by(ask(schema=schema), extra_body=extra)
+    assert body["response_format"] == {"type": "text"}
+
+
+async def test_each_of_many_schemas_is_sent_as_it_is() -> None:
+    async with openai_server() as server, openai_model(server.base_url) as model:
+        for number in range(100):
+            schema = {"type": "object", "properties": {f"k{number}": {"type": "string"}}}
+            await model.complete(ask(schema=schema))
+    sent = [call.body["response_format"]["json_schema"]["schema"] for call in server.calls]
+    assert [list(one["properties"]) for one in sent] == [[f"k{n}"] for n in range(100)]
+
+
 async def test_seeds_can_be_left_out() -> None:
     assert "seed" not in await sent_by(ask(), seed_mode=False)
 

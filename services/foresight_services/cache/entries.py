@@ -1,4 +1,4 @@
-"""Futures and scores as bytes: messages of the contract, so that any version can read them.
+"""Futures, messages and scores as bytes of the contract, so that any version can read them.
 
 What is read may have been written by anybody. Bytes that are no complete value of their kind, one
 with an end that this version does not know or a number that is none included, are no value.
@@ -16,8 +16,10 @@ from foresight.v1 import evaluator_service_pb2, simulator_service_pb2
 from foresight_services.core.cached_evaluator import KeptScore
 from foresight_services.core.errors import Failure
 from foresight_services.core.future import ConversationScores, Future, FutureId, MetricScore
+from foresight_services.core.message_request import SampledMessage
 from foresight_services.evaluator.codec import decode_scores, encode_scores
 from foresight_services.simulator.codec import decode_future, encode_future
+from foresight_services.simulator.message_codec import decode_sample, encode_sample
 
 COMPLETE: Final = frozenset(
     {
@@ -41,10 +43,12 @@ class FutureCodec:
 
         None where a message has half a surrogate pair, which is no text that can be sent.
         """
-        try:
-            response = encode_future(value)
-        except UnicodeEncodeError:
-            return None
+        response = value.form
+        if not isinstance(response, simulator_service_pb2.SimulateFuturesResponse):
+            try:
+                response = encode_future(value)
+            except UnicodeEncodeError:
+                return None
         response.ClearField("spec")
         return response.SerializeToString(deterministic=True)
 
@@ -59,6 +63,34 @@ class FutureCodec:
             return None
         try:
             return decode_future(response)
+        except _UNREADABLE:
+            return None
+
+
+class MessageCodec:
+    """Sampled messages as `SampleMessagesResponse`; implements the port `EntryCodec`."""
+
+    def encode(self, value: SampledMessage) -> bytes | None:
+        """Return the message as it is stored; its index is not part of it.
+
+        None where it has half a surrogate pair, which is no text that can be sent.
+        """
+        try:
+            response = encode_sample(value)
+        except UnicodeEncodeError:
+            return None
+        response.ClearField("sample_index")
+        return response.SerializeToString(deterministic=True)
+
+    def decode(self, stored: bytes) -> SampledMessage | None:
+        """Return the message; None where the bytes are none."""
+        response = simulator_service_pb2.SampleMessagesResponse()
+        if not _parsed(response, stored) or response.WhichOneof("outcome") != "message":
+            return None
+        if response.message.role not in ROLES or not response.fingerprint:
+            return None
+        try:
+            return decode_sample(response)
         except _UNREADABLE:
             return None
 

@@ -9,7 +9,9 @@ from foresight_services.core.future import (
     EvaluationSetup,
     FutureId,
 )
+from foresight_services.core.usage import NO_WORK
 from foresight_services.rpc import codec
+from foresight_services.rpc.spec_codec import decode_spec, encode_spec
 
 
 def decode_setup(setup: pb.EvaluationSetup) -> EvaluationSetup:
@@ -18,7 +20,7 @@ def decode_setup(setup: pb.EvaluationSetup) -> EvaluationSetup:
         task=codec.decode_task(setup.task),
         prefix=codec.decode_messages(setup.prefix),
         candidates=tuple(setup.candidates),
-        metrics=tuple(codec.decode_spec(spec) for spec in setup.metrics),
+        metrics=tuple(decode_spec(spec) for spec in setup.metrics),
         horizon_messages=setup.horizon_messages,
         max_message_tokens=setup.max_message_tokens,
         budget=codec.decode_budget(setup.budget),
@@ -31,7 +33,7 @@ def encode_setup(setup: EvaluationSetup) -> pb.EvaluationSetup:
         task=codec.encode_task(setup.task),
         prefix=codec.encode_messages(setup.prefix),
         candidates=setup.candidates,
-        metrics=[codec.encode_spec(spec) for spec in setup.metrics],
+        metrics=[encode_spec(spec) for spec in setup.metrics],
         horizon_messages=setup.horizon_messages,
         max_message_tokens=setup.max_message_tokens,
         budget=codec.encode_budget(setup.budget),
@@ -50,20 +52,20 @@ def decode_item(item: pb.ConversationItem) -> EvaluationItem:
 
 def encode_item(item: EvaluationItem) -> pb.ConversationItem:
     """Return the conversation to score for the wire."""
-    return pb.ConversationItem(
-        candidate_index=item.id.candidate,
-        sample_index=item.id.sample,
-        goal=item.goal,
-        messages=codec.encode_messages(item.messages),
-        metrics=item.metrics or (),
+    encoded = pb.ConversationItem(
+        candidate_index=item.id.candidate, sample_index=item.id.sample, goal=item.goal
     )
+    codec.write_messages(item.messages, encoded.messages)
+    if item.metrics:
+        encoded.metrics.extend(item.metrics)
+    return encoded
 
 
 def decode_scores(scores: pb.ConversationScores) -> ConversationScores:
     """Return the scores of one conversation."""
     return ConversationScores(
         FutureId(scores.candidate_index, scores.sample_index),
-        tuple(codec.decode_score(score) for score in scores.scores),
+        tuple(map(codec.decode_score, scores.scores)),
         codec.decode_usage(scores.usage),
         tuple(map(codec.decode_artifact, scores.artifacts)),
     )
@@ -71,10 +73,12 @@ def decode_scores(scores: pb.ConversationScores) -> ConversationScores:
 
 def encode_scores(scores: ConversationScores) -> pb.ConversationScores:
     """Return the scores of one conversation for the wire."""
-    return pb.ConversationScores(
-        candidate_index=scores.id.candidate,
-        sample_index=scores.id.sample,
-        scores=[codec.encode_score(score) for score in scores.scores],
-        usage=codec.encode_usage(scores.usage),
-        artifacts=[codec.encode_artifact(artifact) for artifact in scores.artifacts],
+    encoded = pb.ConversationScores(
+        candidate_index=scores.id.candidate, sample_index=scores.id.sample
     )
+    for score in scores.scores:
+        codec.write_score(score, encoded.scores.add())
+    if scores.usage is not NO_WORK:
+        codec.write_usage(scores.usage, encoded.usage)
+    encoded.artifacts.extend(map(codec.encode_artifact, scores.artifacts))
+    return encoded

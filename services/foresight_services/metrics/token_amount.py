@@ -113,9 +113,7 @@ class TokenAmount:
 
     async def prepare(self) -> None:
         """Load the tokenizer and count what all conversations share."""
-        self._counter = await in_thread(self._counters.get, self._tokenizer)
-        self._start = await in_thread(self._tallies)
-        self._range = await in_thread(self._bounds)
+        await in_thread(self._prepare)
 
     @property
     def info(self) -> MetricInfo:
@@ -136,6 +134,11 @@ class TokenAmount:
         else:
             parts = await in_thread(self._parts, candidate, item.messages)
         return Score(parts[self._output] / self._per_unit, parts=parts)
+
+    def _prepare(self) -> None:
+        self._counter = self._counters.get(self._tokenizer)
+        self._start = self._tallies()
+        self._range = self._bounds()
 
     def _tallies(self) -> dict[Column, Tally]:
         columns = set(self._columns.values())

@@ -1,25 +1,24 @@
 """One HTTP/1.1 answer, read from bytes as they come; nothing is sent and nothing is waited for.
 
+llhttp, the parser of Node.js, finds head, chunks and end; what it does not bound is bounded here.
 Bodies have a length, come in chunks, or end with the connection; gzip and deflate are unpacked.
 An answer of status 200 is read whole, up to a limit; of any other the beginning is enough.
 """
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import httptools
+
 _MOST_HEAD_BYTES: Final = 64 << 10
+"""How much may come in a row that is no part of a body."""
+
 _MOST_ERROR_BYTES: Final = 64 << 10
 """How much of an error's body is read."""
-
-_STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?")
-_LENGTH: Final = re.compile(r"\d{1,18}")
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]{0,4096})?")
-_MOST_CHUNK_HEAD: Final = 8 << 10
 
 _CUT_OFF: Final = b" (the connection ended here)"
 
@@ -37,15 +36,14 @@ class Headers(Mapping[str, str]):
 
     __slots__ = ("_by_name",)
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self) -> None:
         self._by_name: dict[str, str] = {}
-        for line in lines:
-            name, colon, value = line.partition(":")
-            name, value = name.lower(), value.strip()
-            if not colon or not name or name != name.strip():
-                raise NotHttp
-            earlier = self._by_name.get(name)
-            self._by_name[name] = value if earlier is None else f"{earlier}, {value}"
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Take in one line."""
+        key, said = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+        earlier = self._by_name.get(key)
+        self._by_name[key] = said if earlier is None else f"{earlier}, {said}"
 
     def __getitem__(self, name: str) -> str:
         return self._by_name[name.lower()]
@@ -78,11 +76,12 @@ class Reply:
 
     __slots__ = (
         "_body",
-        "_buffer",
-        "_chunked",
-        "_left",
+        "_ended",
+        "_error",
         "_limit",
-        "_trailing",
+        "_parser",
+        "_since_body",
+        "_size",
         "_unpacker",
         "answer",
         "headers",
@@ -97,16 +96,16 @@ class Reply:
         """Whether the connection can be asked again, once it was read."""
         self.status = 0
         """Its status; 0 until the head was read."""
-        self.headers: Headers = _NONE
+        self.headers = Headers()
         """Its headers."""
         self._limit = most_bytes
-        self._buffer = b""
-        self._body = bytearray()
-        self._left: int | None = None
-        """Bytes that the body, or its chunk, still has; None where only its end will tell."""
-        self._chunked = False
-        self._trailing = False
+        self._body: list[bytes] = []
+        self._ended = False
+        self._error: type[NotHttp | TooLong] | None = None
+        self._since_body = 0
+        self._size = 0
         self._unpacker: zlib._Decompress | None = None
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> bool:
         """Take in `data`; return whether the answer is there.
@@ -115,150 +114,116 @@ class Reply:
             NotHttp: where it is none.
             TooLong: where it is longer than the limit.
         """
-        if self._buffer:
-            data = self._buffer + data
-            self._buffer = b""
-        while not self.status:
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
-                if len(data) > _MOST_HEAD_BYTES or not b"HTTP/1.".startswith(data[:7]):
-                    raise NotHttp
-                self._buffer = data
-                return False
-            self._read_head(data[:end].decode("latin-1"))
-            data = data[end + 4 :]
-        # Nearly every answer comes at once, and its length is known.
-        if self._left == len(data) and not (self._chunked or self._body or self._unpacker):
-            self.answer = Answer(self.status, self.headers, data)
-            return True
-        return self._read_chunks(data) if self._chunked else self._read_plain(data)
+        self._since_body += len(data)
+        parser = self._parser
+        if parser is None:
+            raise RuntimeError("the answer has been read")
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # What comes after the answer is nobody's, and need not be HTTP.
+            if self._ended:
+                self.reusable = False
+            else:
+                self._error = self._error or NotHttp
+        # The parser bounds neither the head nor what stands between the pieces of a body.
+        if not self._ended and self._since_body > _MOST_HEAD_BYTES:
+            self._error = self._error or NotHttp
+        if self._error is not None or self._ended:
+            self._parser = None  # which holds this object, as this one holds it
+        if self._error is not None:
+            raise self._error
+        return self._ended
 
     def end(self) -> bool:
         """Note that the connection has ended; return whether the answer is there all the same."""
         if not self.status:
             return False
-        whole = self._left is None and not self._chunked and self._unpacked_whole()
+        framed = "content-length" in self.headers or "transfer-encoding" in self.headers
+        whole = not framed and self._unpacked_whole()
         if not whole and self.status == 200:
             return False
         if not whole:
-            self._body = self._body[:_MOST_ERROR_BYTES] + _CUT_OFF
+            self._body = [self._joined()[:_MOST_ERROR_BYTES], _CUT_OFF]
         self.reusable = False
-        return self._done()
+        self._done()
+        return True
 
-    def _read_head(self, head: str) -> None:
-        first, *lines = head.split("\r\n")
-        found = _STATUS.fullmatch(first)
-        if found is None:
-            raise NotHttp
-        status = int(found[2])
-        if status < 200:  # such as 100 Continue; the answer is yet to come
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header; called by the parser, as all that follows."""
+        if not self._ended and not self.status:
+            self.headers.add(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Read what the head says of the body."""
+        parser = self._parser
+        if self._ended or parser is None:
             return
-        headers = self.headers = Headers(lines)
-        self.status = status
-        connection = headers.found("connection").lower()
-        kept = "close" not in connection if found[1] == "1" else "keep-alive" in connection
+        status, headers = parser.get_status_code(), self.headers
+        if status < 200:  # such as 100 Continue; the answer is yet to come
+            self.headers = Headers()
+            return
+        self.status, self._since_body = status, 0
         if status != 200:
             self._limit = _MOST_ERROR_BYTES
-        length = headers.found("content-length")
-        if coding := headers.found("transfer-encoding").lower():
-            if coding != "chunked":
-                raise NotHttp
-            self._chunked, self._left, kept = True, 0, kept and not length
-        elif status in (204, 304):
-            self._left = 0
-        elif length:
-            if not _LENGTH.fullmatch(length):
-                raise NotHttp
-            self._left = int(length)
-            if status == 200 and self._left > self._limit:
-                raise TooLong
-        self.reusable = kept and (self._chunked or self._left is not None)
+        length, coding = headers.found("content-length"), headers.found("transfer-encoding")
+        if coding.lower() not in ("", "chunked"):
+            self._error = NotHttp
+        elif status == 200 and length and int(length) > self._limit:
+            self._error = TooLong
+        connection = headers.found("connection").lower()
+        first = parser.get_http_version() == "1.0"
+        kept = "keep-alive" in connection if first else "close" not in connection
+        self.reusable = kept and bool(length or coding or status in (204, 304))
         packed = headers.found("content-encoding").lower()
         if packed in ("gzip", "x-gzip", "deflate"):
             self._unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif packed not in ("", "identity"):
-            raise NotHttp
+            self._error = NotHttp
 
-    def _read_plain(self, data: bytes) -> bool:
-        if self._left is None:
-            return self._add(data)
-        if len(data) > self._left:
-            data, self.reusable = data[: self._left], False
-        self._left -= len(data)
-        return self._add(data) or (self._left == 0 and self._done())
-
-    def _read_chunks(self, data: bytes) -> bool:
-        """Read chunks: a size, the bytes, a line break; after the last one, maybe more headers."""
-        at = 0
-        while True:
-            if self._left:
-                piece = data[at : at + self._left]
-                at += len(piece)
-                self._left -= len(piece)
-                if self._add(piece):
-                    return True
-                if self._left:
-                    return False
-                self._left = None
-            if self._trailing:
-                return self._read_trailer(data[at:])
-            if self._left is None:  # the line break after a chunk
-                if len(data) < at + 2:
-                    break
-                if data[at : at + 2] != b"\r\n":
-                    raise NotHttp
-                at, self._left = at + 2, 0
-            end = data.find(b"\r\n", at)
-            if end < 0:
-                break
-            size = _CHUNK.fullmatch(data, at, end)
-            if size is None:
-                raise NotHttp
-            self._left = int(size[1], 16)
-            self._trailing = self._left == 0
-            at = end + 2
-        self._buffer = data[at:]
-        if len(self._buffer) > _MOST_CHUNK_HEAD:
-            raise NotHttp
-        return False
-
-    def _read_trailer(self, data: bytes) -> bool:
-        """Read up to the empty line that ends the headers, if any, after the last chunk."""
-        # One line break more, so that the end looks the same with and without headers.
-        end = (b"\r\n" + data).find(b"\r\n\r\n")
-        if end >= 0:
-            self.reusable = self.reusable and len(data) == end + 2
-            return self._done()
-        if len(data) > _MOST_CHUNK_HEAD:
-            raise NotHttp
-        self._buffer = data
-        return False
-
-    def _add(self, data: bytes) -> bool:
-        """Add to the body; return whether an error has told enough."""
+    def on_body(self, data: bytes) -> None:
+        """Add to the body, up to the limit."""
+        if self._ended or self._error is not None:
+            return
+        self._since_body = 0
+        left = self._limit - self._size
         if self._unpacker is not None:
-            room = self._limit + 1 - len(self._body)
             try:
-                data = self._unpacker.decompress(data, room)
-            except zlib.error as error:
-                raise NotHttp from error
-        self._body += data
-        if len(self._body) <= self._limit:
-            return False
-        if self.status == 200:
-            raise TooLong
-        del self._body[self._limit :]
-        self.reusable = False
-        return self._done()
+                data = self._unpacker.decompress(data, left + 1)
+            except zlib.error:
+                self._error = NotHttp
+                return
+        self._size += len(data)
+        if len(data) <= left:
+            self._body.append(data)
+        elif self.status == 200:
+            self._error = TooLong
+        else:
+            # Of an error, that is enough.
+            self._body.append(data[:left])
+            self.reusable = False
+            self._done()
+
+    def on_message_begin(self) -> None:
+        """Note what comes after the answer, which nobody asked for."""
+        if self._ended:
+            self.reusable = False
+
+    def on_message_complete(self) -> None:
+        """Have the answer, unless it was one that only announces it."""
+        if not self.status or self._ended or self._error is not None:
+            return
+        if self.status == 200 and self._body and not self._unpacked_whole():
+            self._error = NotHttp
+        else:
+            self._done()
 
     def _unpacked_whole(self) -> bool:
         return self._unpacker is None or self._unpacker.eof
 
-    def _done(self) -> bool:
-        if self.status == 200 and self._body and not self._unpacked_whole():
-            raise NotHttp
-        self.answer = Answer(self.status, self.headers, bytes(self._body))
-        return True
+    def _joined(self) -> bytes:
+        return self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
-
-_NONE: Final = Headers([])
+    def _done(self) -> None:
+        self._ended = True
+        self.answer = Answer(self.status, self.headers, self._joined())

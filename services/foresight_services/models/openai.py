@@ -36,6 +36,9 @@ _SEEDS: Final = 2**31 - 2**16
 _LONGEST_KEPT: Final = 16_000
 """Characters of a system message up to which it is kept as JSON."""
 
+_MOST_FORMS: Final = 64
+"""Schemas that are kept as JSON."""
+
 _RESERVED: Final = frozenset({"messages", "model", "n", "stream"})
 """Fields that a configuration cannot set."""
 
@@ -201,7 +204,10 @@ class OpenAIModel:
             timeout = min(timeout, request.deadline - self._clock.now())
             if timeout <= 0:
                 raise DeadlinePassed
-        body = _encoded(self._body(request, offset, n, schema), request.messages)
+        form = ""
+        if schema and request.schema is not None and "response_format" not in settings.extra_body:
+            form = _response_format(request.schema)
+        body = _encoded(self._body(request, offset, n), form, request.messages)
         try:
             answer = await self._server.post(body, timeout)
         except ModelFault as fault:
@@ -219,8 +225,8 @@ class OpenAIModel:
             _log.warning("model %r: the server tells no usage of tokens", settings.name)
         return draw
 
-    def _body(self, request: ChatRequest, offset: int, n: int, schema: bool) -> dict[str, Any]:
-        """Return all of the body but the messages."""
+    def _body(self, request: ChatRequest, offset: int, n: int) -> dict[str, Any]:
+        """Return all of the body but the schema and the messages."""
         body: dict[str, Any] = {**self._fixed, "max_tokens": request.max_tokens}
         if n > 1:
             body["n"] = n
@@ -228,9 +234,6 @@ class OpenAIModel:
             body["seed"] = request.seed % _SEEDS + offset
         if request.stop:
             body["stop"] = request.stop
-        if schema and request.schema is not None:
-            form = {"name": "reply", "schema": request.schema, "strict": _is_strict(request.schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
         body.update(self._settings.extra_body)
         return body
 
@@ -250,10 +253,27 @@ def _plain(value: Any) -> Any:
 _encode: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
 
-def _encoded(body: Mapping[str, Any], messages: Conversation) -> bytes:
-    """Return `body` with `messages` as JSON."""
+def _encoded(body: Mapping[str, Any], form: str, messages: Conversation) -> bytes:
+    """Return `body` with `form`, a field of its own or nothing, and `messages` as JSON."""
     told = ",".join(map(_message, messages))
-    return f'{_encode(body)[:-1]},"messages":[{told}]}}'.encode()
+    return f'{_encode(body)[:-1]}{form},"messages":[{told}]}}'.encode()
+
+
+_forms: Final[dict[int, tuple[Mapping[str, Any], str]]] = {}
+"""Schemas that were sent lately, by identity, and what was sent of them."""
+
+
+def _response_format(schema: Mapping[str, Any]) -> str:
+    """Return the field that tells `schema`; there are few of them, and they do not change."""
+    known = _forms.get(id(schema))
+    if known is None:
+        form = {"name": "reply", "schema": schema, "strict": _is_strict(schema)}
+        asked = {"response_format": {"type": "json_schema", "json_schema": form}}
+        if len(_forms) >= _MOST_FORMS:
+            _forms.clear()
+        # With the schema itself, so that no other one can come to have its identity.
+        known = _forms[id(schema)] = schema, f",{_encode(asked)[1:-1]}"
+    return known[1]
 
 
 def _message(message: Message) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, cast
 
-from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from foresight.v1 import conversation_pb2 as pb
 from foresight.v1 import metric_pb2, simulator_service_pb2
@@ -22,22 +22,34 @@ from foresight_services.core.future import (
     Verdict,
     Wanted,
 )
-from foresight_services.core.objective import NO_CLAMP, Clamp, JsonValue, MetricSpec, Range
+from foresight_services.core.objective import Range
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import ModelUsage, Usage
 from foresight_services.rpc.status import decode_failure, encode_failure
 
 _MICROS: Final = 1_000_000
+_DEFAULT_POLICY: Final = PolicyRef().name
+_NO_PARTS: Final[Mapping[str, float]] = MappingProxyType({})
+_MOST_SECONDS: Final = 315_576_000_000
+"""Of a `google.protobuf.Duration`, either way: 10,000 years."""
 
 
 def decode_messages(messages: Iterable[pb.Message]) -> Conversation:
     """Return the conversation; roles are checked by the core."""
-    return tuple(Message(cast(Role, message.role), message.content) for message in messages)
+    return tuple([Message(cast(Role, message.role), message.content) for message in messages])
 
 
 def encode_messages(conversation: Conversation) -> list[pb.Message]:
     """Return the conversation for the wire."""
     return [pb.Message(role=message.role, content=message.content) for message in conversation]
+
+
+def write_messages(
+    conversation: Conversation, into: RepeatedCompositeFieldContainer[pb.Message]
+) -> None:
+    """Add the conversation to a field of messages."""
+    for message in conversation:
+        into.add(role=message.role, content=message.content)
 
 
 def decode_task(task: pb.Task) -> Task:
@@ -68,7 +80,7 @@ def encode_task(task: Task) -> pb.Task:
 
 def decode_policy(policy: pb.PolicyRef) -> PolicyRef:
     """Return the policy; an empty name is the default one."""
-    return PolicyRef(policy.name or PolicyRef().name, policy.version)
+    return PolicyRef(policy.name or _DEFAULT_POLICY, policy.version)
 
 
 def encode_policy(policy: PolicyRef) -> pb.PolicyRef:
@@ -81,77 +93,17 @@ _TERMINATIONS: Final[dict[Termination, simulator_service_pb2.Termination.ValueTy
     Termination.USER_ENDED: simulator_service_pb2.TERMINATION_USER_ENDED,
     Termination.CONTEXT_EXHAUSTED: simulator_service_pb2.TERMINATION_CONTEXT_EXHAUSTED,
 }
+_ENDS: Final = {theirs: ours for ours, theirs in _TERMINATIONS.items()}
 
 
 def decode_termination(ended: simulator_service_pb2.Termination.ValueType) -> Termination:
     """Return how a future ended."""
-    return next(ours for ours, theirs in _TERMINATIONS.items() if theirs == ended)
+    return _ENDS[ended]
 
 
 def encode_termination(ended: Termination) -> simulator_service_pb2.Termination.ValueType:
     """Return how a future ended, for the wire."""
     return _TERMINATIONS[ended]
-
-
-def decode_spec(spec: metric_pb2.MetricSpec) -> MetricSpec:
-    """Return the metric spec; an absent weight is 1."""
-    return MetricSpec(
-        name=spec.name,
-        weight=spec.weight if spec.HasField("weight") else 1.0,
-        artifact=spec.artifact,
-        parameters=MappingProxyType(_decode_struct(spec.parameters)),
-        label=spec.label,
-        normalise=spec.normalise,
-        clamp=decode_clamp(spec.clamp),
-    )
-
-
-def decode_clamp(clamp: metric_pb2.Clamp) -> Clamp:
-    """Return the limits; an absent one is None."""
-    return Clamp(
-        clamp.min if clamp.HasField("min") else None, clamp.max if clamp.HasField("max") else None
-    )
-
-
-def encode_clamp(clamp: Clamp) -> metric_pb2.Clamp | None:
-    """Return the limits for the wire."""
-    return None if clamp == NO_CLAMP else metric_pb2.Clamp(min=clamp.low, max=clamp.high)
-
-
-def _decode_struct(struct: Struct) -> dict[str, JsonValue]:
-    return {key: _decode_value(value) for key, value in struct.fields.items()}
-
-
-def _decode_value(value: Value) -> JsonValue:
-    """Return the parameter; unlike protobuf's JSON, NaN and infinity too: metrics judge them."""
-    match value.WhichOneof("kind"):
-        case "struct_value":
-            return _decode_struct(value.struct_value)
-        case "list_value":
-            return [_decode_value(item) for item in value.list_value.values]
-        case "number_value":
-            return value.number_value
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case _:
-            return None
-
-
-def encode_spec(spec: MetricSpec) -> metric_pb2.MetricSpec:
-    """Return the metric spec for the wire."""
-    parameters = Struct()
-    parameters.update(dict(spec.parameters))
-    return metric_pb2.MetricSpec(
-        name=spec.name,
-        weight=spec.weight,
-        artifact=spec.artifact,
-        parameters=parameters,
-        label=spec.label,
-        normalise=spec.normalise,
-        clamp=encode_clamp(spec.clamp),
-    )
 
 
 def decode_range(values: pb.ValueRange) -> Range:
@@ -205,26 +157,37 @@ def encode_info(info: MetricInfo) -> metric_pb2.MetricInfo:
 def decode_score(score: metric_pb2.MetricScore) -> MetricScore:
     """Return the score, or its failure."""
     failed = score.WhichOneof("outcome") != "value"
+    parts = score.parts
     return MetricScore(
         score.name,
         decode_failure(score.error) if failed else score.value,
         score.spread if score.HasField("spread") else None,
-        tuple(Verdict(v.score, v.rationale, v.raw) for v in score.verdicts),
-        MappingProxyType(dict(score.parts)),
+        tuple([Verdict(v.score, v.rationale, v.raw) for v in score.verdicts]),
+        MappingProxyType({name: parts[name] for name in parts}) if parts else _NO_PARTS,
     )
 
 
 def encode_score(score: MetricScore, *, verdicts: bool = True) -> metric_pb2.MetricScore:
     """Return the score for the wire, the judge's words only with `verdicts`."""
-    encoded = metric_pb2.MetricScore(name=score.name, spread=score.spread, parts=score.parts)
+    encoded = metric_pb2.MetricScore()
+    write_score(score, encoded, verdicts=verdicts)
+    return encoded
+
+
+def write_score(score: MetricScore, into: metric_pb2.MetricScore, *, verdicts: bool = True) -> None:
+    """Write the score into a message without fields; see `encode_score`."""
+    into.name = score.name
+    if score.spread is not None:
+        into.spread = score.spread
     if isinstance(score.outcome, Failure):
-        encoded.error.CopyFrom(encode_failure(score.outcome))
+        into.error.CopyFrom(encode_failure(score.outcome))
     else:
-        encoded.value = score.outcome
+        into.value = score.outcome
+    for name, part in score.parts.items():
+        into.parts[name] = part
     if verdicts:
         for said in score.verdicts:
-            encoded.verdicts.add(score=said.score, rationale=said.rationale, raw=said.raw)
-    return encoded
+            into.verdicts.add(score=said.score, rationale=said.rationale, raw=said.raw)
 
 
 def decode_artifact(artifact: metric_pb2.Artifact) -> Extracted:
@@ -261,17 +224,19 @@ def decode_usage(usage: pb.Usage) -> Usage:
     """Return the usage."""
     models = {
         model.role: ModelUsage(
-            calls=model.calls,
-            prompt_tokens=model.prompt_tokens,
-            completion_tokens=model.completion_tokens,
-            cached_tokens=model.cached_tokens,
-            retries=model.retries,
-            hedges=model.hedges,
-            dollars=model.dollars,
+            model.calls,
+            model.prompt_tokens,
+            model.completion_tokens,
+            model.cached_tokens,
+            model.retries,
+            model.hedges,
+            model.dollars,
         )
         for model in usage.models
     }
     wall = usage.wall_time
+    if abs(wall.seconds) > _MOST_SECONDS:
+        raise ValueError("a duration of more seconds than there are")
     # In whole microseconds, as `Duration.ToTimedelta` has it, at a tenth of its time.
     seconds = (wall.seconds * _MICROS + wall.nanos // 1000) / _MICROS
     return Usage(usage.messages, MappingProxyType(models), seconds)
@@ -279,9 +244,16 @@ def decode_usage(usage: pb.Usage) -> Usage:
 
 def encode_usage(usage: Usage) -> pb.Usage:
     """Return the usage for the wire."""
-    encoded = pb.Usage(messages=usage.messages)
+    encoded = pb.Usage()
+    write_usage(usage, encoded)
+    return encoded
+
+
+def write_usage(usage: Usage, into: pb.Usage) -> None:
+    """Write the usage into a message without fields."""
+    into.messages = usage.messages
     for role, model in sorted(usage.models.items()):
-        encoded.models.add(
+        into.models.add(
             role=role,
             calls=model.calls,
             prompt_tokens=model.prompt_tokens,
@@ -291,6 +263,6 @@ def encode_usage(usage: Usage) -> pb.Usage:
             hedges=model.hedges,
             dollars=model.dollars,
         )
-    encoded.wall_time.seconds, micros = divmod(round(usage.seconds * _MICROS), _MICROS)
-    encoded.wall_time.nanos = micros * 1000
-    return encoded
+    wall = into.wall_time
+    wall.seconds, micros = divmod(round(usage.seconds * _MICROS), _MICROS)
+    wall.nanos = micros * 1000

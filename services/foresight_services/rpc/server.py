@@ -24,6 +24,13 @@ _log: Final = logging.getLogger(__name__)
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
+# Of calls that arrive at once gRPC would end all but some thousand with a bare CANCELLED, which no
+# caller tries again; a step of a large job begins with more. Futures have a line of their own.
+_PENDING: Final = (
+    ("grpc.server.max_pending_requests", 1 << 20),
+    ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
+)
+
 _HEALTH_CHECK_SECONDS: Final = 1.0
 """Time after which a peer that does not answer counts as not there yet."""
 
@@ -105,7 +112,7 @@ class Server:
 
 def _options(config: Config, shares_port: bool) -> list[tuple[str, int]]:
     # Unless told to share, a second process on the same port would take half of the calls.
-    options = [*SIZE_OPTIONS, ("grpc.so_reuseport", int(shares_port))]
+    options = [*SIZE_OPTIONS, ("grpc.so_reuseport", int(shares_port)), *_PENDING]
     age = config.services.max_connection_age_seconds
     if age is not None:
         # gRPC has no limit for the calls that are in flight then.

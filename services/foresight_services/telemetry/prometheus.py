@@ -7,6 +7,7 @@ callers', the first 64 have a label of their own and all others share `other`.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from threading import Thread
 from typing import Final, Literal
@@ -58,7 +59,7 @@ class PrometheusTelemetry:
             buckets=REWARD_BUCKETS,
             registry=self.registry,
         )
-        self._stage_seconds = Histogram(
+        stage_seconds = Histogram(
             "foresight_stage_seconds",
             "Time that one stage of a future took.",
             ["stage"],
@@ -88,7 +89,7 @@ class PrometheusTelemetry:
             ["status"],
             registry=self.registry,
         )
-        self._model_calls = Counter(
+        model_calls = Counter(
             "foresight_model_calls",
             "Calls of models, by role and outcome.",
             ["role", "outcome"],
@@ -99,7 +100,7 @@ class PrometheusTelemetry:
             "Entries of rewards that were not kept, because too many waited to be written.",
             registry=self.registry,
         )
-        self._cache_answers = Counter(
+        cache_answers = Counter(
             "foresight_cache_answers",
             "Futures and scores, by whether they were computed, found in the cache or shared with"
             " a request that was computing them.",
@@ -117,13 +118,18 @@ class PrometheusTelemetry:
             registry=self.registry,
         )
 
+        # Kept, because to find them by their labels costs the library as much as to count.
+        self._stage = cache(stage_seconds.labels)
+        self._call = cache(model_calls.labels)
+        self._cache_answer = cache(cache_answers.labels)
+
     def stage_finished(self, stage: Stage, seconds: float) -> None:
         """Observe the time that one stage took."""
-        self._stage_seconds.labels(stage).observe(seconds)
+        self._stage(stage).observe(seconds)
 
     def model_called(self, role: ModelRole, outcome: Literal["ok", "error"]) -> None:
         """Count a model call."""
-        self._model_calls.labels(role, outcome).inc()
+        self._call(role, outcome).inc()
 
     def model_spent(self, role: ModelRole, usage: ModelUsage) -> None:
         """Add up what a call cost."""
@@ -155,7 +161,7 @@ class PrometheusTelemetry:
 
     def cache_answered(self, kind: CachedKind, origin: Origin, count: int) -> None:
         """Count futures or scores by where they came from."""
-        self._cache_answers.labels(kind, origin).inc(count)
+        self._cache_answer(kind, origin).inc(count)
 
     def rewards_dropped(self, count: int) -> None:
         """Count entries of rewards that were not kept."""
@@ -178,7 +184,7 @@ class SpendingCounters:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._jobs: set[str] = set()
-        self._tokens = Counter(
+        tokens = Counter(
             "foresight_model_tokens",
             "Tokens of models, by role; those read from a prefix cache are part of the prompt's.",
             ["role", "kind"],
@@ -215,13 +221,15 @@ class SpendingCounters:
             registry=registry,
         )
 
+        self._of_tokens = cache(tokens.labels)
+
     def model_spent(self, role: ModelRole, usage: ModelUsage) -> None:
         """Add up what a call cost."""
-        self._tokens.labels(role, "prompt").inc(usage.prompt_tokens)
-        self._tokens.labels(role, "completion").inc(usage.completion_tokens)
+        self._of_tokens(role, "prompt").inc(usage.prompt_tokens)
+        self._of_tokens(role, "completion").inc(usage.completion_tokens)
         # What most calls have none of is left out: each addition costs microseconds.
         if usage.cached_tokens:
-            self._tokens.labels(role, "cached").inc(usage.cached_tokens)
+            self._of_tokens(role, "cached").inc(usage.cached_tokens)
         if usage.dollars:
             self._dollars.labels(role).inc(usage.dollars)
         if usage.retries:

@@ -43,10 +43,10 @@ async def test_without_an_artifact_the_conversation_is_checked() -> None:
 
     assert scored.score.value == 0.0
     assert completion(scored.shown) == (
-        "<turn user>\nhelp with a quadratic?\n</turn>\n"
-        "<turn assistant>\nWhich equation?\n</turn>\n"
-        "<turn user>\nx^2 + x = 6\n</turn>\n"
-        "<turn assistant>\nx = 2\n</turn>\n"
+        "<turn user>\nhelp with a quadratic?\n"
+        "<turn ai>\nWhich equation?\n"
+        "<turn user>\nx^2 + x = 6\n"
+        "<turn ai>\nx = 2"
     )
 
 

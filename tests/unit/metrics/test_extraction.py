@@ -39,9 +39,9 @@ async def test_the_model_is_asked_for_the_artifact_as_a_judge() -> None:
     assert asked.schema["required"] == ["thought", "artifact"]
     assert asked.messages[1].content == (
         "<artifact>\nanswer\n</artifact>\n<requirement>\nin lowest terms\n</requirement>\n"
-        "<conversation>\n<turn user>\nhelp with a quadratic?\n</turn>\n"
-        "<turn assistant>\nWhich equation?\n</turn>\n<turn user>\nx^2 + x = 6\n</turn>\n"
-        "<turn assistant>\nx = 2\n</turn>\n\n</conversation>"
+        "<conversation>\n<turn user>\nhelp with a quadratic?\n"
+        "<turn ai>\nWhich equation?\n<turn user>\nx^2 + x = 6\n"
+        "<turn ai>\nx = 2\n</conversation>"
     )
     assert subject.ledger.of("judge").calls == 1
 

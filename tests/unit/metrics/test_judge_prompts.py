@@ -60,7 +60,7 @@ def test_texts_and_messages_are_shown_in_the_style_of_the_question() -> None:
     assert '<completion>\n[{"role": "user", "content": "\\u00e9"}]\n</completion>' in checked
     assert "<artifact>\n</goal>\n</artifact>\n<requirement>\n\n</requirement>" in taken[1].content
     assert "\n**User**: x^2 + x = 6\n**Assistant**: x = 2\n</conversation>" in taken[1].content
-    assert "<turn user>\nx^2 + x = 6\n</turn>" in scored
+    assert "<turn user>\nx^2 + x = 6\n<turn ai>" in scored
 
 
 def test_what_a_task_lacks_is_told() -> None:

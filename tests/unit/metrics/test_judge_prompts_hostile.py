@@ -102,7 +102,7 @@ def test_a_conversation_that_is_the_completion_stays_inside_it(texts: list[str])
 
     _, completion = prompt.split("\n<completion>\n")
     body = completion.removesuffix("\n</completion>")
-    assert TAG.findall(body) == ["<turn assistant>", "</turn>"] * 7
+    assert TAG.findall(body) == ["<turn ai>"] * 7
 
 
 def test_a_heading_in_a_text_stays_inside_its_block() -> None:

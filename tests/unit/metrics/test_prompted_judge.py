@@ -47,10 +47,10 @@ async def test_the_judge_sees_task_and_conversation_and_nothing_of_the_operators
     assert asked.messages[1].content == (
         f"<situation>\n{TASK.description}\n</situation>\n<goal>\n{ITEM.goal}\n</goal>\n"
         f"<reference>\n{TASK.reference}\n</reference>\n<conversation>\n"
-        "<turn user>\nhelp with a quadratic?\n</turn>\n"
-        "<turn assistant>\nWhich equation?\n</turn>\n"
-        "<turn user>\nx^2 + x = 6\n</turn>\n"
-        "<turn assistant>\nx = 2\n</turn>\n\n</conversation>"
+        "<turn user>\nhelp with a quadratic?\n"
+        "<turn ai>\nWhich equation?\n"
+        "<turn user>\nx^2 + x = 6\n"
+        "<turn ai>\nx = 2\n</conversation>"
     )
 
 

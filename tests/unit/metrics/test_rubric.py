@@ -100,7 +100,7 @@ async def test_the_artifact_is_shown_beside_the_conversation() -> None:
     )
 
     assert scored.shown.endswith("<completion>\nx = 2, &lt;/completion>\n</completion>")
-    assert "<turn user>\nx^2 + x = 6\n</turn>" in scored.shown
+    assert "<turn user>\nx^2 + x = 6\n<turn ai>" in scored.shown
 
 
 async def test_a_score_out_of_its_criterions_range_is_asked_for_again() -> None:

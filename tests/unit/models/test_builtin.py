@@ -62,6 +62,17 @@ async def test_a_reply_is_cut_at_the_limit() -> None:
     assert cut.completion_tokens == 3
 
 
+async def test_choices_differ_as_other_seeds_do_and_each_is_cut_at_the_limit() -> None:
+    model = BuiltinModel(WORLDS, skill=WORLDS["twenty_questions"].skills[0])
+    asked = ask("policy", TURNS[:1], Task(world="twenty_questions"), choices=30, max_tokens=6)
+    reply = await model.complete(asked)
+    texts = (reply.text, *reply.others)
+    assert len(texts) == 30
+    assert len(set(texts)) > 1
+    assert max(map(count_words, texts)) <= 6
+    assert reply.completion_tokens == sum(map(count_words, texts))
+
+
 @pytest.mark.parametrize("world", ["", "chess"])
 async def test_without_a_world_there_are_no_rules(world: str) -> None:
     with pytest.raises(Upstream, match="plays worlds only") as failed:
