@@ -20,7 +20,7 @@ PY_DIRS := services clients tests tools $(wildcard bench)
 .PHONY: help
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.stamp-services ## Score candidates in a builtin world: no GPU, API key or Redis needed
@@ -76,14 +76,28 @@ parity: $(VENV)/.stamp-dev $(PARITY_VENV)/.stamp ## Prove that prompts, scores a
 	$(BIN)/python -m bench.parity --reference $(PARITY_VENV)
 
 .PHONY: bench
-bench: $(VENV)/.stamp-dev ## Measure throughput and latency
+bench: bench-side-by-side ## Measure what is to be reached, beside the reference (15 minutes)
+
+.PHONY: bench-side-by-side
+bench-side-by-side: $(VENV)/.stamp-dev $(PARITY_VENV)/.stamp
+	$(BIN)/python -m bench.side_by_side --reference $(PARITY_VENV)
+
+.PHONY: bench-parts
+bench-parts: $(VENV)/.stamp-dev ## Measure each part by itself (40 minutes)
 	$(BIN)/python -m bench.throughput
+	$(BIN)/python -m bench.call_cpu --out bench/results/call_cpu.json
+	$(BIN)/python -m bench.call_cpu --redis --out bench/results/call_cpu_redis.json
 	$(BIN)/python -m bench.client_cpu
 	$(BIN)/python -m bench.decorator_cpu
 	$(BIN)/python -m bench.metrics
 	$(BIN)/python -m bench.cache
 	$(BIN)/python -m bench.cached_rewards
 	$(BIN)/python -m bench.asked_again
+	$(BIN)/python -m bench.workers
+	$(BIN)/python -m bench.admission --json bench/results/admission.json
+	$(BIN)/python -m bench.anytime
+	$(BIN)/python -m bench.adaptive
+	$(BIN)/python -m bench.sizing
 
 .PHONY: bench-prefix
 bench-prefix: $(VLLM_VENV)/.stamp ## Measure prefix-cache hits on a real vLLM (Linux on x86-64)

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -40,6 +42,7 @@ from foresight_services.telemetry.inert import InertTelemetry
 from foresight_services.worlds.goals import WorldGoals
 
 FUTURES: Final = 10_000
+LONG: Final = 5.0
 TURNS: Final = 4
 REPLY: Final = "I am not sure that I have understood the second step; could you explain it? " * 5
 CANDIDATE: Final = "Bring every term to one side, factor, and check both solutions. " * 10
@@ -159,22 +162,35 @@ async def simulator(
         await process.wait()
 
 
-async def memory_row(requests: int, futures: int, places: int, latency: float) -> None:
-    """Ask for so many futures by so many requests; print what they took."""
+async def memory_row(
+    requests: int, futures: int, places: int, latency: float
+) -> Mapping[str, float]:
+    """Ask for so many futures by so many requests; print and return what they took."""
     async with simulator(places=places, latency=latency) as live:
         before, start = live.memory("VmRSS"), time.perf_counter()
         await asyncio.gather(*(live.play(futures // requests) for _ in range(requests)))
         seconds = time.perf_counter() - start
         most = live.memory("VmHWM")
+    kib = (most - before) * 1024 / futures
     print(
-        f"| {futures} | {requests} | {places} | {before:.0f} | {most:.0f} |"
-        f" {(most - before) * 1024 / futures:.1f} | {futures / seconds:.0f} |",
+        f"| {futures} | {requests} | {places} | {latency:g} | {before:.0f} | {most:.0f} |"
+        f" {kib:.1f} | {futures / seconds:.0f} |",
         flush=True,
     )
+    return {
+        "futures": futures,
+        "requests": requests,
+        "places": places,
+        "call_seconds": latency,
+        "mib_before": before,
+        "mib_most": most,
+        "kib_per_future": kib,
+        "futures_per_second": futures / seconds,
+    }
 
 
-async def shares_row(large: int, places: int, latency: float) -> None:
-    """Let one job ask for ten times what another does; print who got what meanwhile."""
+async def shares_row(large: int, places: int, latency: float) -> Mapping[str, int]:
+    """Let one job ask for ten times what another does; tell who got what meanwhile."""
     ends: list[str] = []
     async with simulator(places=places, latency=latency) as live:
         begun = asyncio.Event()
@@ -185,10 +201,11 @@ async def shares_row(large: int, places: int, latency: float) -> None:
         shares = Counter(ends[before:])
         await first
     print(f"while both waited, of {shares.total()} futures: {dict(shares)}", flush=True)
+    return shares
 
 
-async def refusals_row(latency: float) -> None:
-    """Fill a line and time what is refused meanwhile."""
+async def refusals_row(latency: float) -> float:
+    """Fill a line; print and return the median time of what is refused meanwhile, in ms."""
     async with simulator(places=64, line=1000, latency=latency) as live:
         first = asyncio.create_task(live.play(1064))
         await asyncio.sleep(4 * latency)
@@ -202,12 +219,13 @@ async def refusals_row(latency: float) -> None:
                     raise
                 times.append(time.perf_counter() - start)
         await first
-    times.sort()
-    print(f"{len(times)} refusals of 1000 futures: median {times[len(times) // 2] * 1e3:.1f} ms")
+    median = statistics.median(times) * 1e3
+    print(f"{len(times)} refusals of 1000 futures: median {median:.1f} ms")
+    return median
 
 
-def decisions_row(groups: int, each: int) -> None:
-    """Print what one decision costs, without an event loop."""
+def decisions_row(groups: int, each: int) -> float:
+    """Print and return what one decision costs in µs, without an event loop."""
     admission = Admission(
         places=1,
         most_waiting=groups * each + 1,
@@ -221,37 +239,43 @@ def decisions_row(groups: int, each: int) -> None:
     start = time.perf_counter()
     while admission.waiting:
         holder.ended()
-    seconds = time.perf_counter() - start
-    print(
-        f"{groups} groups of {each} wait: {seconds / groups / each * 1e6:.2f} µs for one decision"
-    )
+    micros = (time.perf_counter() - start) / groups / each * 1e6
+    print(f"{groups} groups of {each} wait: {micros:.2f} µs for one decision")
+    return micros
 
 
-async def measure(latency: float) -> None:
-    """Print all rows."""
-    print("| futures | requests | places | MiB before | MiB most | KiB for a future | futures/s |")
-    print("|---|---|---|---|---|---|---|")
-    for requests in (1, 100, 1000):
-        await memory_row(requests, FUTURES, 256, latency)
-    await memory_row(100, FUTURES, FUTURES, latency)
-    await memory_row(100, 10 * FUTURES, 256, latency)
-    await shares_row(5000, 64, latency)
-    await refusals_row(latency)
-    for groups, each in ((1, 10_000), (100, 100), (10_000, 1), (10_000, 24)):
-        decisions_row(groups, each)
+async def measure(latency: float) -> Mapping[str, object]:
+    """Print and return all rows."""
+    head = "futures | requests | places | s a call | MiB before | MiB most | KiB for a future"
+    print(f"| {head} | futures/s |\n{'|---' * 8}|")
+    asked = [(requests, FUTURES, 256, latency) for requests in (1, 100, 1000)]
+    # With calls so long that all futures are played at the same time.
+    asked += [(100, FUTURES, FUTURES, LONG), (100, 10 * FUTURES, 256, latency)]
+    return {
+        "memory": [await memory_row(*one) for one in asked],
+        "shares": await shares_row(5000, 64, latency),
+        "refusal_ms": await refusals_row(latency),
+        "decision_us": {
+            f"{groups} groups of {each}": decisions_row(groups, each)
+            for groups, each in ((1, 10_000), (100, 100), (10_000, 1), (10_000, 24))
+        },
+    }
 
 
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--latency", type=float, default=0.05, help="seconds of a model call")
+    parser.add_argument("--json", type=Path, help="file to write the numbers to")
     parser.add_argument("--line", type=int, default=MOST_WAITING_FUTURES, help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=int, metavar="PLACES", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
         asyncio.run(serve(options.serve, options.line, options.latency))
-    else:
-        asyncio.run(measure(options.latency))
+        return
+    found = asyncio.run(measure(options.latency))
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,19 +14,24 @@ from matplotlib import pyplot
 
 def plot(report: Mapping[str, Any], path: Path) -> None:
     """Draw `report` to `path`."""
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.4), sharey=True)
-    for axis, name in zip(axes, ("with a gap", "all groups"), strict=True):
+    panels = {
+        "with a gap": "the best one named, where there is a gap",
+        "all groups, up to 0.05": "one within 0.05 of the best named",
+    }
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(11, 4.4))
+    for axis, (name, what) in zip(axes, panels.items(), strict=True):
         part = report["best"][name]
-        adaptive = list(part["adaptive"].values())
+        rows_of = part["adaptive"].items()
+        adaptive = [row for key, row in rows_of if not key.endswith("0.02")]
         for label, rows, style in (
             ("fixed number of futures", list(part["fixed"].values()), "o-"),
-            ("adaptive", adaptive[:-1], "s-"),
-            ("adaptive, tolerance 0.02", adaptive[-1:], "^"),
+            ("adaptive", adaptive, "s-"),
         ):
             calls, right = [row["calls"] for row in rows], [row["right"] for row in rows]
             axis.plot(calls, right, style, label=label, markersize=4)
-        axis.set_title(f"{name} ({part['groups']} groups of 8)")
+        axis.set_title(f"{what} ({part['groups']} groups of 8)", fontsize=10)
         axis.set_xlabel("model calls per group")
+        axis.set_ylabel("probability")
         axis.grid(alpha=0.3, which="both")
     apart = report["best"]["with a gap, no common draws"]["adaptive"]
     rows = list(apart.values())
@@ -37,7 +42,7 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
         label="adaptive, no common draws",
         markersize=4,
     )
-    axes[0].set_ylabel("probability of naming the best candidate")
-    axes[0].legend(loc="lower right", fontsize=8)
+    for axis in axes:
+        axis.legend(loc="lower right", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -30,10 +30,13 @@ class Outcome:
     confidence: float
     """Chance that the decision is right, as reported."""
 
-    def right(self, truth: Sequence[float], aim: str) -> bool:
-        """Tell whether the decision is; equal candidates may come in any order."""
+    def right(self, truth: Sequence[float], aim: str, slack: float = 0.0) -> bool:
+        """Tell whether the decision is; equal candidates may come in any order.
+
+        The best may be worse by `slack`; a ranking may not.
+        """
         if aim == "best":
-            return truth[self.ranking[0]] >= max(truth) - TIE
+            return truth[self.ranking[0]] >= max(truth) - slack - TIE
         order = [truth[c] for c in self.ranking]
         return all(a >= b - TIE for a, b in zip(order, order[1:], strict=False))
 
@@ -85,14 +88,14 @@ def gap(table: Table) -> float:
     return best - second
 
 
-def summary(tables: Sequence[Table], plan: SamplePlan) -> dict[str, float]:
-    """Return how often decisions are right, what they cost, and how sure they claim to be."""
+def summary(tables: Sequence[Table], plan: SamplePlan, slack: float = 0.0) -> dict[str, float]:
+    """Return how often decisions are right up to `slack`, their cost, their own confidence."""
     aim = plan.aim or "best"
     outcomes = [play(table, plan) for table in tables]
     n = len(tables)
     pairs = list(zip(tables, outcomes, strict=True))
     return {
-        "right": sum(o.right(t.truth, aim) for t, o in pairs) / n,
+        "right": sum(o.right(t.truth, aim, slack) for t, o in pairs) / n,
         "loss": sum(max(t.truth) - t.truth[o.ranking[0]] for t, o in pairs) / n,
         "calls": sum(o.calls for o in outcomes) / n,
         "futures": sum(sum(o.counts) for o in outcomes) / n,

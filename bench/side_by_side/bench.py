@@ -154,6 +154,8 @@ def request(asked: Sequence[int]) -> dict[str, Any]:
         "simulation": {
             "horizon_messages": cases.HORIZON,
             "samples": {"min": cases.FUTURES, "max": cases.FUTURES},
+            # One kind of person, as the reference's user is.
+            "personas": [cases.PERSONA],
         },
     }
 
@@ -174,8 +176,13 @@ def configuration(address: str, **simulator: int) -> str:
 
 
 @asynccontextmanager
-async def benching(folder: Path, reference: Path | None, sizes: Sizes) -> AsyncIterator[Bench]:
-    """Start all processes, `reference` being its environment or None; end them on leaving."""
+async def benching(
+    folder: Path, reference: Path | None, sizes: Sizes, **simulator: int
+) -> AsyncIterator[Bench]:
+    """Start all processes, `reference` being its environment or None; end them on leaving.
+
+    `simulator` is its section of the configuration.
+    """
     _allow_files()
     async with AsyncExitStack() as stack:
         python = (sys.executable, "-m", "bench.side_by_side.model_server")
@@ -192,7 +199,7 @@ async def benching(folder: Path, reference: Path | None, sizes: Sizes) -> AsyncI
             )
             other = Reference(await stack.enter_async_context(worker))
         config = folder / "foresight.yaml"
-        config.write_text(configuration(address))
+        config.write_text(configuration(address, **simulator))
         services = await stack.enter_async_context(three_services(config))
         client = await stack.enter_async_context(AsyncClient(services.target))
         if other is not None:
@@ -211,9 +218,9 @@ async def warm_up(bench: Bench) -> None:
 
 def checked(calls: Sequence[Call], scored: int) -> Sequence[Call]:
     """Return `calls`, which are those of `scored` cases; NotWholeError where they are not."""
-    wanted = scored * cases.CALLS
-    if len(calls) != wanted or not all(call.good and call.case for call in calls):
-        raise NotWholeError(f"{len(calls)} calls for {scored} MRs, which take {wanted}")
+    wanted, drawn = scored * cases.CALLS, sum(call.choices for call in calls)
+    if drawn != wanted or not all(call.good and call.case for call in calls):
+        raise NotWholeError(f"{drawn} replies for {scored} MRs, which take {wanted}")
     futures = set(conversations(calls).values())
     if len(futures) != scored * cases.FUTURES:
         raise NotWholeError(f"{len(futures)} conversations for {scored} MRs")

@@ -2,7 +2,8 @@
 
 Every reply carries a tag, and a prompt holds the tags of the replies that it was made from; the
 last one names the call that had to end before this one could begin. So the log itself tells which
-calls form a future's chain, whoever the client is.
+calls form a future's chain, whoever the client is. A call that draws several choices, which share
+its tag, begins as many chains.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Call(NamedTuple):
     """The tag of the reply that it continues or judges; empty at the beginning of a future."""
     status: int
     """The HTTP status of the answer."""
+    choices: int = 1
+    """How many replies it asked for."""
 
     @property
     def good(self) -> bool:
@@ -60,10 +63,13 @@ def critical_paths(calls: Iterable[Call]) -> dict[str, float]:
 
 
 def conversations(calls: Iterable[Call]) -> dict[str, str]:
-    """Return, by the tag of each call, the tag of the first call of its conversation."""
+    """Return, by the tag of each call, the tag of the first call of its conversation.
+
+    A call that several conversations share is left out; each of them begins after it.
+    """
     root: dict[str, str] = {}
     for call in sorted(calls, key=lambda call: call.arrival):
-        if call.good:
+        if call.good and call.choices == 1:
             root[call.tag] = root.get(call.parent, call.tag)
     return root
 
@@ -84,7 +90,7 @@ def most_conversations(calls: Sequence[Call]) -> int:
     roots = conversations(calls)
     spans: dict[str, tuple[float, float]] = {}
     for call in calls:
-        if call.good:
+        if call.tag in roots:
             begin, end = spans.get(root := roots[call.tag], (call.arrival, call.end))
             spans[root] = min(begin, call.arrival), max(end, call.end)
     return _most_open(spans.values())

@@ -18,7 +18,11 @@ METRICS: Final = {"accuracy": 1.0, "interactivity": 1.0, "token_amount": -0.5}
 """Names and weights."""
 
 CALLS: Final = FUTURES * (HORIZON + 2)
-"""Calls of one MR: its messages, and two verdicts for each future."""
+"""Replies that one MR takes: its messages, and two verdicts for each future. One call can draw
+several of them."""
+
+PERSONA: Final = "tired_student"
+"""Who the user is in Foresight's futures, the same in all; the reference knows no personas."""
 
 DESCRIPTION: Final = "A student works on a mathematics problem together with an assistant."
 REFERENCE: Final = "x = 3; squaring also gives x = -1, where the root would be negative."

@@ -118,7 +118,8 @@ class Connection(asyncio.Protocol):
         prompt = "\n".join(message["content"] for message in asked["messages"])
         digest, role = backend.digest(body), asked["model"]
         try:
-            texts = [reply(role, prompt, digest, choice) for choice in range(asked.get("n", 1))]
+            choices = asked.get("n", 1)
+            texts = [reply(role, prompt, digest, choice) for choice in range(choices)]
         except ValueError as error:
             self._answer(400, json.dumps({"error": {"message": str(error)}}).encode())
             return
@@ -133,7 +134,7 @@ class Connection(asyncio.Protocol):
 
         def end(start: float, end: float) -> None:
             self._place = None
-            calls.append(Call(arrival, start, end, *sent, tag_of(digest), parent, 200))
+            calls.append(Call(arrival, start, end, *sent, tag_of(digest), parent, 200, choices))
             self._answer(200, answer)
 
         self._slots = backend.slots

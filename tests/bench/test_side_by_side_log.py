@@ -114,6 +114,20 @@ def test_calls_that_are_missing_or_faulty_are_no_measurement() -> None:
             checked(wrong, 1)
 
 
+def test_a_shared_first_call_begins_as_many_conversations_as_it_has_choices() -> None:
+    shared = call(0, 0, 1, tag="s")._replace(choices=3)
+    whole = [shared] + [
+        call(n, n, n + 1, tag=f"{future}.{n}", parent=f"{future}.{n - 1}" if n > 1 else "s")
+        for future in "abc"
+        for n in range(1, 6)
+    ]
+    assert checked(whole, 1) == whole
+    assert set(call_log.conversations(whole).values()) == {"a.1", "b.1", "c.1"}
+    assert call_log.most_conversations(whole) == 3
+    with pytest.raises(NotWholeError):
+        checked([shared._replace(choices=2), *whole[1:]], 1)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "length"),
     [(b"", b"abc", 0), (b"abc", b"abc", 3), (b"abcd", b"abxd", 2), (b"ab", b"abc", 2)],

@@ -45,8 +45,9 @@ def test_the_p99_of_latency_is_that_of_all_rounds_together() -> None:
 def test_the_adaptive_row_is_read_where_there_is_one(tmp_path: Path) -> None:
     path = tmp_path / "adaptive.json"
     assert adaptive.lines_of(path) == []
-    path.write_text('{"reference": 2000, "foresight": 900, "more": []}')
+    path.write_text('{"headlines": {"some": {"fixed": 2000, "adaptive": 900}}, "more": []}')
     calls, part = adaptive.lines_of(path)
+    assert "some" in calls.title
     assert calls.reference == Spread(2000, 2000, 2000)
     assert part.foresight == Spread(45, 45, 45)
     assert part.met is True

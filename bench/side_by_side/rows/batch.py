@@ -85,7 +85,7 @@ def _latency(bench: Bench) -> Latency:
 
 async def _sent(bench: Bench, calls: Sequence[Call]) -> Findings:
     """Return what was sent for the calls of a whole batch."""
-    sent, scored = characters(calls), len(calls) / cases.CALLS
+    sent, scored = characters(calls), sum(call.choices for call in calls) / cases.CALLS
     roles = {f"{role} {CHARACTERS}": [number / scored] for role, number in sent.items()}
     return {
         AT_ONCE: [most_at_once(calls)],
