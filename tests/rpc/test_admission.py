@@ -193,9 +193,10 @@ async def test_the_configurations_line_is_the_services_and_prometheus_sees_it(he
         assert told.value("foresight_stage_seconds_count", stage="queue") == 5
 
 
-def game(samples: int) -> pb.SimulateFuturesRequest:
-    """Return a request of the builtin world 20 Questions."""
-    request = simulation_request(samples=samples, horizon_messages=1)
+def game(futures: int) -> pb.SimulateFuturesRequest:
+    """Return a request of the builtin world 20 Questions, each future with a call of its own."""
+    questions = tuple(f"Is it number {index}?" for index in range(futures))
+    request = simulation_request(samples=1, horizon_messages=1, candidates=questions)
     message = encode_request(request)
     message.task.Clear()
     message.task.world = "twenty_questions"

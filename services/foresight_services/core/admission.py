@@ -29,12 +29,15 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final, Protocol
 
 from foresight_services.core.ending_rate import EndingRate
-from foresight_services.core.errors import LimitReached, Reason
+from foresight_services.core.errors import Failure, Family, LimitReached, Reason
 from foresight_services.core.ports import Clock
 
 RETRY_AFTER: Final = "retry_after_seconds"
 """Key in the metadata of a refusal: the seconds after which to try again. None where that is
 vain."""
+
+LINE: Final = "simulator.max_waiting_futures"
+"""The limit that the metadata of a refusal name."""
 
 AGEING: Final = 8
 """One of so many places of a job goes to its oldest group, whatever it has left."""
@@ -42,6 +45,14 @@ AGEING: Final = 8
 Begin = Callable[[], bool]
 """Starts one more future of a group and returns True; False, where it is too late, withdraws the
 group. It calls nothing of the admission's meanwhile."""
+
+
+def is_refusal(failure: Failure) -> bool:
+    """Tell whether a group did not fit into the line, here or in a simulator elsewhere.
+
+    It concerns the group as a whole, unlike what other limits cost single futures.
+    """
+    return failure.family is Family.LIMIT and failure.metadata.get("limit") == LINE
 
 
 class Observer(Protocol):
@@ -196,7 +207,7 @@ class Admission:
 
     def _refusal(self, futures: int, too_many: int) -> LimitReached:
         metadata = {
-            "limit": "simulator.max_waiting_futures",
+            "limit": LINE,
             "field": "futures",
             "asked": str(futures),
             "waiting": str(self._waiting),
@@ -207,7 +218,7 @@ class Admission:
             return LimitReached(
                 Reason.LIMIT_REACHED,
                 f"{futures} futures never fit: the simulator plays {self._places} at once and lets"
-                f" {self._most_waiting} wait (simulator.max_waiting_futures); ask for at most"
+                f" {self._most_waiting} wait ({LINE}); ask for at most"
                 f" {most} in one request",
                 metadata=metadata,
             )
@@ -215,7 +226,7 @@ class Admission:
         return LimitReached(
             Reason.LIMIT_REACHED,
             f"{self._waiting} futures wait for a place, and {futures} more do not fit into the"
-            f" line of {self._most_waiting} (simulator.max_waiting_futures); try again in"
+            f" line of {self._most_waiting} ({LINE}); try again in"
             f" {seconds:.1f} s",
             metadata=metadata | {RETRY_AFTER: f"{seconds:.3f}"},
         )

@@ -10,13 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foresight_services.core.admission import AGEING, RETRY_AFTER, Admission, Group
+from foresight_services.core.admission import (
+    AGEING,
+    RETRY_AFTER,
+    Admission,
+    Group,
+    is_refusal,
+)
 from foresight_services.core.ending_rate import (
     FIRST_RETRY_SECONDS,
     LEAST_RETRY_SECONDS,
     MOST_RETRY_SECONDS,
 )
-from foresight_services.core.errors import LimitReached, Reason
+from foresight_services.core.errors import Failure, Family, LimitReached, Reason
 from foresight_services.core.future import Future
 from foresight_services.core.simulation import Simulation
 from tests.fakes.chat import Gates, ScriptedChat
@@ -334,6 +340,20 @@ def test_what_never_fits_is_told_so_and_not_to_try_again() -> None:
         desk.ask("a", 6)
     assert RETRY_AFTER not in refused.value.metadata
     desk.ask("b", 5)
+
+
+def test_a_refusal_is_told_from_what_other_limits_cost() -> None:
+    desk = Desk(places=1, most_waiting=1)
+    for futures in (2, 3):
+        desk.ask("a", 1)
+        with pytest.raises(LimitReached) as refused:
+            desk.ask("b", futures)
+        assert is_refusal(refused.value.failure)
+    budget = {"limit": "calls"}
+    assert not is_refusal(Failure(Family.LIMIT, Reason.BUDGET_EXHAUSTED, "spent", budget))
+    assert not is_refusal(Failure(Family.LIMIT, Reason.LIMIT_REACHED, "busy"))
+    line = refused.value.failure.metadata
+    assert not is_refusal(Failure(Family.UPSTREAM, Reason.MODEL_FAILED, "down", line))
 
 
 def refused_for(desk: Desk, futures: int) -> float:
