@@ -16,19 +16,19 @@ needs gRPC and protobuf alone, nothing of the services.
 from foresight._aio import AsyncClient
 from foresight._channel import Tls
 from foresight._client import Client
+from foresight._events import CandidateEvent, FutureEvent, GroupEvent
 from foresight._policies import PublishedPolicy
 from foresight._request import build_request
 from foresight._results import (
     Artifact,
     CacheUse,
-    CandidateEvent,
     CandidateReward,
     Decision,
+    Difference,
     Future,
-    FutureEvent,
-    GroupEvent,
     Interval,
     Lead,
+    Lift,
     Message,
     MetricInfo,
     MetricScore,
@@ -81,6 +81,7 @@ __all__ = [
     "ContradictoryPrefixError",
     "DeadlineExceededError",
     "Decision",
+    "Difference",
     "ExtractionFailedError",
     "ForesightError",
     "Future",
@@ -90,6 +91,7 @@ __all__ = [
     "Interval",
     "InvalidRequestError",
     "Lead",
+    "Lift",
     "LimitReachedError",
     "Message",
     "MetricFailedError",

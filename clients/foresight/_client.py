@@ -32,8 +32,9 @@ class Client(PolicyCalls, StoredCalls):
     not survive a fork: make the first call in the child. A pickled client contains its token.
 
     Args:
-        target: gRPC target, such as `localhost:50051`, `dns:///foresight:50051` or
-            `unix:/run/foresight.sock`. Calls are spread over all addresses of a name.
+        target: Where the service is: `host:50051`, `dns:///foresight:50051`, the IP addresses of
+            its replicas `10.0.0.1:50051,10.0.0.2:50051`, `unix:/run/foresight.sock`, or what else
+            gRPC takes. Calls are spread over all addresses of a name or a list in turn.
         tls: TLS settings, `Tls()` for a public certificate. Default: plaintext.
         token: Bearer token. Without `tls` only for targets on this machine.
         timeout: Seconds that a call may take by default, greater than 0. The service answers

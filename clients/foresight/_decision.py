@@ -1,11 +1,11 @@
-"""What a group says about the order of its candidates, as frozen objects."""
+"""What a group says about how its candidates compare, as frozen objects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Decision", "Interval", "Lead"]
+__all__ = ["Decision", "Difference", "Interval", "Lead", "Lift"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,42 @@ class Lead:
     """Confidence interval of the difference; `None` where no honest one exists."""
     n: int
     """Sample indices at which both have an objective."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """By how much a candidate is better than what the policy says itself."""
+
+    value: float
+    """The reward less the mean of the baseline responses' rewards, in units of the objective.
+
+    In the profile `verl` both are means of the futures' own objectives."""
+    stderr: float | None
+    """Standard error, over futures and over draws of the responses; `None` with fewer than two
+    futures or two responses."""
+    interval: Interval | None
+    """Student's interval with one degree of freedom less than there are responses; `None` without a
+    standard error, and where that is 0."""
+    baseline: float
+    """Mean of the baseline responses' rewards."""
+    responses: int
+    """Responses in that mean: those that have a reward."""
+
+    def __str__(self) -> str:
+        spread = "" if self.stderr is None else f" ± {self.stderr:.3f}"
+        return f"{self.value:+.3f}{spread} over {self.responses} responses"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much better one candidate is than another, from the sample indices that both have."""
+
+    mean: float
+    """Mean of the first one's objectives less the second one's, in units of the objective."""
+    stderr: float | None
+    """Standard error of the mean; `None` with fewer than two indices."""
+    n: int
+    """Sample indices at which both have an objective, at least 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 from foresight._results import (
@@ -18,6 +19,7 @@ from foresight._results import (
     Future,
     Interval,
     Lead,
+    Lift,
     Message,
     MetricInfo,
     MetricScore,
@@ -70,9 +72,13 @@ def decode_rewards(
         raise InternalError(
             f"the service answered for candidates {found} of a request with {expected}"
         )
+    best = response.best if response.HasField("best") else None
+    if best is not None and not 0 <= best < expected:
+        raise InternalError(f"the service says that candidate {best} of {expected} is best")
+    leads = {told.candidate_index: _lead(told.behind_best) for told in response.leads}
     return Rewards(
         request_id=response.request_id,
-        candidates=tuple(candidates),
+        candidates=tuple(_behind(one, leads) for one in candidates) if leads else tuple(candidates),
         profile=response.profile,
         profile_version=response.profile_version,
         metrics=tuple(decode_info(metric) for metric in response.metrics),
@@ -82,7 +88,17 @@ def decode_rewards(
         usage=_usage(response.usage),
         cache=CacheUse(_counts(response.cache.futures), _counts(response.cache.scores)),
         decision=_decision(response, expected) if response.HasField("decision") else None,
+        best=best,
+        baseline=tuple(map(decode_candidate, response.baseline)) if response.baseline else (),
     )
+
+
+def _behind(candidate: CandidateReward, leads: Mapping[int, Lead]) -> CandidateReward:
+    """Return `candidate` with its lead, where only the end of its group tells it."""
+    lead = leads.get(candidate.candidate_index)
+    if lead is None or candidate.behind_best is not None:
+        return candidate
+    return replace(candidate, behind_best=lead)
 
 
 def _decision(
@@ -108,6 +124,18 @@ def _lead(lead: reward_service_pb2.Lead) -> Lead:
         stderr=lead.stderr if lead.HasField("stderr") else None,
         interval=_interval(lead.interval) if lead.HasField("interval") else None,
         n=lead.n,
+    )
+
+
+def _lift(lift: reward_service_pb2.Lift) -> Lift:
+    if not (math.isfinite(lift.value) and math.isfinite(lift.baseline)):
+        raise InternalError(f"the service sent {lift.value} over {lift.baseline} for a lift")
+    return Lift(
+        value=lift.value,
+        stderr=lift.stderr if lift.HasField("stderr") else None,
+        interval=_interval(lift.interval) if lift.HasField("interval") else None,
+        baseline=lift.baseline,
+        responses=lift.responses,
     )
 
 
@@ -146,6 +174,8 @@ def decode_candidate(result: reward_service_pb2.CandidateResult) -> CandidateRew
         reward_id=reward.reward_id
         or ("" if error is None else error.metadata.get("reward_id", "")),
         behind_best=_lead(result.behind_best) if result.HasField("behind_best") else None,
+        lift=_lift(reward.lift) if reward.HasField("lift") else None,
+        response=result.response,
     )
 
 

@@ -11,21 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
-from foresight._decision import Decision, Interval, Lead
+from foresight._decision import Decision, Difference, Interval, Lead, Lift
+from foresight._difference import paired_difference
 from foresight._scores import Artifact, MetricInfo, MetricScore, MetricSummary, ValueRange, Verdict
 from foresight.errors import ForesightError
 
 __all__ = [
     "Artifact",
     "CacheUse",
-    "CandidateEvent",
     "CandidateReward",
     "Decision",
+    "Difference",
     "Future",
-    "FutureEvent",
-    "GroupEvent",
     "Interval",
     "Lead",
+    "Lift",
     "Message",
     "MetricInfo",
     "MetricScore",
@@ -175,8 +175,14 @@ class CandidateReward:
     reward_id: str
     """Id for `get_reward` and `rescore_reward`; empty where the service did not store it."""
     behind_best: Lead | None = None
-    """By how much the best candidate leads this one; only with `samples.decide`, and `None` for the
-    best one and where they share no sample index."""
+    """By how much the best candidate leads this one, by paired differences; `None` for the best one
+    and where they share no sample index. On a stream a candidate's own event may come before it is
+    known; the group's event has it."""
+    lift: Lift | None = None
+    """By how much it is above what the policy says itself; only with `simulation.baseline`, and
+    `None` where no response of it has a reward."""
+    response: str = ""
+    """The response itself, where it is one of `Rewards.baseline`; empty where none was drawn."""
 
     def __repr__(self) -> str:
         if self.value is None:
@@ -189,6 +195,8 @@ class CandidateReward:
         parts = [head]
         if self.interval is not None:
             parts.append(str(self.interval))
+        if self.lift is not None:
+            parts.append(f"lift {self.lift}")
         parts.append(f"n {self.n_ok}/{self.n_requested}")
         if self.status == "partial":
             parts.append("partial")
@@ -240,11 +248,25 @@ class Rewards(Sequence[CandidateReward]):
     """What the service's cache did for it."""
     decision: Decision | None = None
     """What the futures say about the order; only with `samples.decide`."""
+    best: int | None = None
+    """Position of the candidate that the others are compared with in `behind_best`; `None` where no
+    candidate has a future that succeeded."""
+    baseline: tuple[CandidateReward, ...] = ()
+    """What the policy says itself, one for each draw, with its `response`; only with
+    `simulation.baseline`. A response that could not be drawn has an `error`."""
 
     @property
     def values(self) -> list[float | None]:
         """The rewards as numbers, `None` where a candidate could not be scored."""
         return [candidate.value for candidate in self.candidates]
+
+    def difference(self, a: int, b: int) -> Difference | None:
+        """Return how much better candidate `a` is than `b`, by paired differences.
+
+        `None` where no sample index has an objective for both. In the profile `verl` it is that of
+        the futures' own objectives.
+        """
+        return paired_difference(self.candidates[a].futures, self.candidates[b].futures)
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -258,39 +280,3 @@ class Rewards(Sequence[CandidateReward]):
     def __getitem__(self, index: slice) -> tuple[CandidateReward, ...]: ...
     def __getitem__(self, index: int | slice) -> CandidateReward | tuple[CandidateReward, ...]:
         return self.candidates[index]
-
-
-@dataclass(frozen=True, slots=True)
-class CandidateEvent:
-    """A candidate's result is known."""
-
-    request_id: str
-    """Name of the group's request."""
-    candidate: CandidateReward
-    """The result."""
-
-
-@dataclass(frozen=True, slots=True)
-class FutureEvent:
-    """A future has ended; sent only where progress was asked for."""
-
-    request_id: str
-    """Name of the group's request."""
-    candidate_index: int
-    """Position of the candidate in its group, from 0."""
-    sample_index: int
-    """Sample index, from 0."""
-    ok: bool
-    """Whether the future was simulated and scored."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupEvent:
-    """A group has ended: every one of its candidates has been sent, or it was refused."""
-
-    request_id: str
-    """Name of the group's request."""
-    rewards: Rewards | None
-    """All candidates of the group together; `None` where it was refused."""
-    error: ForesightError | None
-    """Why the group was refused."""

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from foresight._decode import decode_candidate, decode_rewards
+from foresight._events import CandidateEvent, FutureEvent, GroupEvent
 from foresight._request import build_request
-from foresight._results import CandidateEvent, CandidateReward, FutureEvent, GroupEvent, Rewards
+from foresight._results import CandidateReward, Rewards
 from foresight.errors import ForesightError, InternalError, from_status
 from foresight.v1.reward_service_pb2 import (
     ComputeRewardsRequest,

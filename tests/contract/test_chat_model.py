@@ -103,6 +103,34 @@ async def test_calls_at_once_do_not_disturb_each_other(
     assert at_once == one_by_one
 
 
+@pytest.mark.parametrize("choices", [1, 2, 5])
+async def test_a_call_gives_as_many_choices_as_are_asked_for_and_what_all_cost(
+    make: Callable[[], ChatModel], ask: ChatRequest, choices: int
+) -> None:
+    model = make()
+    reply = await model.complete(replace(ask, choices=choices))
+    texts = (reply.text, *reply.others)
+    assert len(texts) == choices
+    assert all(text.strip() for text in texts)
+    assert choices <= reply.completion_tokens <= choices * ask.max_tokens
+    assert await make().complete(replace(ask, choices=choices)) == reply
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("seed", [11, 2**64 - 2])
+async def test_choices_are_the_draws_of_the_seeds_that_follow(
+    name: str, ask: ChatRequest, seed: int
+) -> None:
+    model = MODELS[name]()
+    reply = await model.complete(replace(ask, seed=seed, choices=5))
+    alone = [
+        await model.complete(replace(ask, seed=(seed + choice) % 2**64)) for choice in range(5)
+    ]
+    assert [reply.text, *reply.others] == [one.text for one in alone]
+    assert reply.prompt_tokens == alone[0].prompt_tokens
+    assert reply.completion_tokens == sum(one.completion_tokens for one in alone)
+
+
 async def test_a_reply_has_a_text_and_a_cost(
     make: Callable[[], ChatModel], ask: ChatRequest
 ) -> None:

@@ -65,6 +65,19 @@ def test_every_game_ends_and_every_skill_can_play(make: Callable[[], World]) -> 
             assert all(message.content.strip() for message in said)
 
 
+def test_the_user_opens_where_the_assistant_has_not_spoken(make: Callable[[], World]) -> None:
+    world = make()
+    for seed in SEEDS:
+        rng = random.Random(seed)
+        goal = world.draw_goal((), rng)
+        said = world.user_turn(goal, (), rng)
+        assert said.strip() and TERMINATION_SIGNAL not in said
+        # A game goes on from there, and nothing of the goal is told yet.
+        prefix = (Message("user", said),)
+        assert world.policy_turn(world.skills[-1], prefix, rng).strip()
+        assert len({world.draw_goal(prefix, random.Random(k)) for k in range(9)}) > 1
+
+
 def test_the_signal_ends_the_message_that_carries_it(make: Callable[[], World]) -> None:
     world = make()
     for seed in SEEDS:

@@ -22,7 +22,8 @@ REQUEST: dict[str, Any] = {
     "prefix": [{"role": "user", "content": "can you add numbers?"}],
     "candidates": ["Sure! Which numbers?", "4."],
     "objective": {"metrics": [{"name": "success"}]},
-    "simulation": {"horizon_messages": 4, "samples": {"max": SAMPLES}, "seed": 7},
+    # By this seed every sample has a persona of its own, so that no two share a call.
+    "simulation": {"horizon_messages": 4, "samples": {"max": SAMPLES}, "seed": 3},
 }
 FUTURES = len(REQUEST["candidates"]) * SAMPLES
 CALLS_OF_A_FUTURE = 4

@@ -158,6 +158,23 @@ async def test_a_run_is_replayed_byte_for_byte_without_its_server(
 
 
 @pytest.mark.usefixtures("key")
+async def test_shared_first_turns_are_recorded_once_and_replayed(
+    tmp_path: Path, file: Path
+) -> None:
+    request = REQUEST | {"simulation": REQUEST["simulation"] | {"personas": ["terse_texter"]}}
+    (recorded,) = await record(tmp_path, file, unseeded(), request)
+    (replayed,) = await replay(tmp_path, file, request)
+    assert exact(replayed) == exact(recorded)
+    choices = [line["request"]["choices"] for line in lines(file)[1:]]
+    assert sorted(choices, reverse=True)[:4] == [4, 4, 4, 1]
+    # One future of each candidate made the call of all; the others paid for their second turn.
+    for reward in recorded:
+        calls = [future.usage.models["user"].calls for future in reward.futures]
+        retries = [future.usage.models["user"].retries for future in reward.futures]
+        assert sum(calls) - sum(retries) == 1 + 4
+
+
+@pytest.mark.usefixtures("key")
 async def test_equal_candidates_get_their_own_replies_back(tmp_path: Path, file: Path) -> None:
     """All six calls of the judge are equal in everything, and the first is answered last."""
     waiting: list[asyncio.Event] = []
@@ -227,17 +244,20 @@ async def test_what_was_not_recorded_fails_and_says_so(tmp_path: Path, file: Pat
 
 @pytest.mark.usefixtures("key")
 async def test_a_run_goes_on_where_its_recording_ends(tmp_path: Path, file: Path) -> None:
-    first = REQUEST | {"simulation": REQUEST["simulation"] | {"samples": {"max": 2}}}
+    # By this seed every sample has a persona of its own, so that no two share a call.
+    simulation = REQUEST["simulation"] | {"seed": 3}
+    first = REQUEST | {"simulation": simulation | {"samples": {"max": 2}}}
+    longer = REQUEST | {"simulation": simulation}
     await record(tmp_path, file, unseeded(), first)
     recording = RecordingConfig(path=str(file), mode="replay_or_record")
     async with openai_server(unseeded()) as server:
         before = len(lines(file)) - 1
-        (more,) = await rewards(config(tmp_path, server.base_url, recording), REQUEST)
+        (more,) = await rewards(config(tmp_path, server.base_url, recording), longer)
         # Half of the futures are new.
         answered = sum(call.outcome == "answered" for call in server.calls)
         assert answered >= before
         assert len(lines(file)) - 2 == 2 * before
-    (replayed,) = await replay(tmp_path, file, REQUEST)
+    (replayed,) = await replay(tmp_path, file, longer)
     for reward, again in zip(more, replayed, strict=True):
         assert [f.messages for f in reward.futures] == [f.messages for f in again.futures]
         assert reward.value == again.value

@@ -106,5 +106,5 @@ def _with_code_from_the_reply(call: Call) -> Reply:
     """Extract what the assistant said last, whatever it is."""
     if "artifact" not in call.body["response_format"]["json_schema"]["schema"]["properties"]:
         return play(call)
-    said = call.prompt.rpartition("<turn assistant>\n")[2].partition("\n</turn>")[0]
+    said = call.prompt.rpartition("<turn ai>\n")[2].partition("\n</conversation>")[0]
     return Reply(json.dumps({"thought": "the last one", "artifact": said}))

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from foresight_services.cache.entries import FutureCodec, ScoreCodec
+from foresight_services.cache.entries import FutureCodec, MessageCodec, ScoreCodec
 from foresight_services.cache.memory import MemoryCache
 from foresight_services.core.cache import CacheStore, Lifetime, UnobservedCache
 from foresight_services.core.cached_evaluator import CachedEvaluator, KeptScore
 from foresight_services.core.cached_simulator import CachedSimulator, is_personal_error
 from foresight_services.core.future import Future
+from foresight_services.core.message_request import SampledMessage
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.ports import ChatModel, ChatRequest, Evaluator, Simulator
 from foresight_services.core.published import PublishedPolicy
@@ -46,8 +47,15 @@ def cached_simulator(
     flights: SingleFlight[Future] = SingleFlight(
         store, FutureCodec(), is_personal=is_personal_error
     )
+    messages: SingleFlight[SampledMessage] = SingleFlight(
+        store, MessageCodec(), is_personal=is_personal_error
+    )
     return CachedSimulator(
-        simulator, flights, clock=LoopClock(), telemetry=telemetry or RecordingTelemetry()
+        simulator,
+        flights,
+        clock=LoopClock(),
+        telemetry=telemetry or RecordingTelemetry(),
+        messages=messages,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from foresight_services.core.cache import CacheStore
 from foresight_services.core.future import EvaluationItem
+from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.ports import ChatRequest, Simulator
 from foresight_services.core.result import CandidateResult
 from foresight_services.core.reward import Rewards
@@ -46,20 +47,24 @@ class Noisy:
         cache: CacheStore | None = None,
         means: Sequence[float] = MEANS,
         answer: Any = None,
+        policy: Any = "a",
         store: bool = True,
+        policies: PolicyRegistry | None = None,
     ) -> None:
         """Start.
 
         Args:
             delays: seed of how long the user takes to answer; None for no time at all.
             cache: where futures, scores and rewards are kept; a new one by default.
-            means: what the candidates are worth.
+            means: what the candidates are worth, and after them the responses of a baseline.
             answer: what the user says, in place of what depends on the seed of the turn.
+            policy: what the policy says.
             store: whether rewards are kept.
+            policies: the published ones.
         """
         self.cache = cache or memory_cache()
         self.user = ScriptedChat(answer or self._say)
-        self.policy = ScriptedChat("a")
+        self.policy = ScriptedChat(policy)
         self.means = means
         self.asked = 0
         self._delays = None if delays is None else random.Random(delays)
@@ -74,6 +79,7 @@ class Noisy:
             evaluator=cached_evaluator(make_evaluation(catalog=StubCatalog(metric)), self.cache),
             store=self.store,
             shared=True,
+            policies=policies,
         )
 
     async def _say(self, request: ChatRequest) -> str:
@@ -107,7 +113,9 @@ def by_index(answer: Told) -> list[CandidateResult]:
 def numbers(answer: Told) -> list[Any]:
     """Return an answer without what it cost, where it came from and what it is called."""
     sent: list[Any] = []
-    for result in by_index(answer):
+    assert answer.summary is not None
+    results = [answer.summary.standing(result) for result in by_index(answer)]
+    for result in (*results, *answer.summary.baseline):
         message = encode_result(result, include_futures=True)
         for part in (message, *message.futures):
             part.ClearField("usage")
@@ -116,6 +124,6 @@ def numbers(answer: Told) -> list[Any]:
             future.ClearField("cost")
             future.ClearField("origin")
         sent.append(message)
-    assert answer.summary is not None
-    sent.append(encode_summary("", answer.summary).decision)
+    summary = encode_summary("", answer.summary)
+    sent += [summary.decision, summary.best]
     return sent

@@ -15,6 +15,7 @@ from foresight_services.core.future import (
     SimulationRequest,
     Termination,
 )
+from foresight_services.core.message_request import MessageRequest, SampledMessage
 from foresight_services.core.objective import MetricSpec, Objective
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
@@ -35,10 +36,13 @@ MODEL_DOWN = Upstream(Reason.MODEL_FAILED, "the model is down", metadata={"role"
 class DrivenSimulator:
     """Yields what a test puts into it, raises what is an exception, ends at `end`.
 
-    Implements the port `Simulator`; a request's futures are the test's business.
+    Implements the port `Simulator`; a request's futures are the test's business. Where it samples
+    messages, sample k is `responses[k]`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *responses: str | Failure) -> None:
+        self.responses = responses
+        self.sampled: list[MessageRequest] = []
         self.requests: list[SimulationRequest] = []
         self.deadlines: list[float | None] = []
         self.closed = False
@@ -61,6 +65,15 @@ class DrivenSimulator:
                 yield output
         finally:
             self.closed = True
+
+    async def sample_messages(
+        self, request: MessageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[SampledMessage, None]:
+        """Yield what it was made with."""
+        self.sampled.append(request)
+        for index in request.indices:
+            usage = Usage(1, {"policy": ModelUsage(1, 7, 2)}, 0.25)
+            yield SampledMessage(index, self.responses[index], usage, policy=request.policy)
 
     def put(self, *outputs: Future | Exception) -> None:
         """Let the simulation yield or raise these next."""

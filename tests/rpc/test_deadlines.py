@@ -17,9 +17,9 @@ from tests.rpc.topologies import both, rewards
 T = TypeVar("T")
 
 
-def first_user_turn_of(*samples: int) -> Any:
-    """Hold the first turn of the user in these samples."""
-    seeds = {derive_seed(0, sample, "user", 0) for sample in samples}
+def first_policy_turn_of(*samples: int) -> Any:
+    """Hold the first turn of the policy in these samples."""
+    seeds = {derive_seed(0, sample, "assistant", 1) for sample in samples}
     return lambda request: "never" if request.seed in seeds else None
 
 
@@ -42,8 +42,8 @@ async def before_a_deadline(ask: Callable[[float], Awaitable[T]], enough: Callab
 
 @both
 async def test_at_the_deadline_the_best_estimate_so_far_is_sent(topology: str, held: Held) -> None:
-    # Sample 2 of every candidate never gets its first answer.
-    held.at = first_user_turn_of(2)
+    # Sample 2 of every candidate never gets the answer to its first message.
+    held.at = first_policy_turn_of(2)
     group = game(candidates=["one", "two"], simulation=simulation(least=2, most=3))
     async with rewards(topology, deadline_margin_seconds=MARGIN_SECONDS) as channel:
         stub = pb_grpc.RewardServiceStub(channel)
@@ -67,7 +67,7 @@ async def test_at_the_deadline_the_best_estimate_so_far_is_sent(topology: str, h
 async def test_at_the_deadline_too_few_futures_are_an_error_of_the_candidate(
     topology: str, held: Held
 ) -> None:
-    held.at = first_user_turn_of(1, 2)
+    held.at = first_policy_turn_of(1, 2)
     group = game(simulation=simulation(least=2, most=3))
     async with rewards(topology, deadline_margin_seconds=MARGIN_SECONDS) as channel:
         stub = pb_grpc.RewardServiceStub(channel)
@@ -83,7 +83,7 @@ async def test_at_the_deadline_too_few_futures_are_an_error_of_the_candidate(
 
 
 async def test_on_a_stream_the_deadline_ends_every_group_with_what_it_has(held: Held) -> None:
-    held.at = first_user_turn_of(1)
+    held.at = first_policy_turn_of(1)
 
     def results(answers: list[Any]) -> list[Any]:
         return [a.candidate for a in answers if a.WhichOneof("event") == "candidate"]

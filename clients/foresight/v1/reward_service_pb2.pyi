@@ -210,6 +210,7 @@ class Simulation(google.protobuf.message.Message):
     SYSTEM_PROMPT_SHARE_FIELD_NUMBER: builtins.int
     PROACTIVE_SHARE_FIELD_NUMBER: builtins.int
     PERSONAS_FIELD_NUMBER: builtins.int
+    BASELINE_FIELD_NUMBER: builtins.int
     horizon_messages: builtins.int
     """Length of a future in messages of either role, 0 to 64; 0 scores the candidate as it stands, 4
     is the paper's window of two turns. Default: the preset's, else 4.
@@ -245,6 +246,10 @@ class Simulation(google.protobuf.message.Message):
         most 64. Default: the preset's, else all that the simulator has.
         """
 
+    @property
+    def baseline(self) -> Global___Baseline:
+        """What the policy would have said itself, to compare the candidates with. Default: none."""
+
     def __init__(
         self,
         *,
@@ -256,9 +261,10 @@ class Simulation(google.protobuf.message.Message):
         system_prompt_share: builtins.float = ...,
         proactive_share: builtins.float = ...,
         personas: collections.abc.Iterable[builtins.str] | None = ...,
+        baseline: Global___Baseline | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "samples", b"samples", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "personas", b"personas", "policy", b"policy", "proactive_share", b"proactive_share", "samples", b"samples", "seed", b"seed", "system_prompt_share", b"system_prompt_share"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "baseline", b"baseline", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "samples", b"samples", "seed", b"seed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_horizon_messages", b"_horizon_messages", "_max_message_tokens", b"_max_message_tokens", "_seed", b"_seed", "baseline", b"baseline", "horizon_messages", b"horizon_messages", "max_message_tokens", b"max_message_tokens", "personas", b"personas", "policy", b"policy", "proactive_share", b"proactive_share", "samples", b"samples", "seed", b"seed", "system_prompt_share", b"system_prompt_share"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_horizon_messages", b"_horizon_messages"]) -> typing.Literal["horizon_messages"] | None: ...
     @typing.overload
@@ -267,6 +273,29 @@ class Simulation(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
 
 Global___Simulation: typing_extensions.TypeAlias = Simulation
+
+@typing.final
+class Baseline(google.protobuf.message.Message):
+    """Responses that the policy of the futures gives to the prefix, drawn from the seed and scored like
+    candidates, with the same sample indices. With `samples.decide` each gets the futures that every
+    candidate gets in any case; with `samples.target_stderr` as many as its own error takes;
+    `samples.total` does not count them. Their draws and futures are part of the request's cost, and
+    the shares of the prompts hold for them as for the sample indices.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESPONSES_FIELD_NUMBER: builtins.int
+    responses: builtins.int
+    """Responses to draw, 2 to 16. Required."""
+    def __init__(
+        self,
+        *,
+        responses: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["responses", b"responses"]) -> None: ...
+
+Global___Baseline: typing_extensions.TypeAlias = Baseline
 
 @typing.final
 class ComputeRewardsRequest(google.protobuf.message.Message):
@@ -360,12 +389,19 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
     OBJECTIVE_RANGE_FIELD_NUMBER: builtins.int
     CACHE_FIELD_NUMBER: builtins.int
     DECISION_FIELD_NUMBER: builtins.int
+    BASELINE_FIELD_NUMBER: builtins.int
+    BEST_FIELD_NUMBER: builtins.int
+    LEADS_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Name of the request."""
     profile: builtins.str
     """The objective profile that was applied."""
     profile_version: builtins.str
     """Version of the profile's definition."""
+    best: builtins.int
+    """Position of the candidate that the others are compared with in `behind_best`: with
+    `samples.decide` that of the decision. Absent where no candidate has a future that succeeded.
+    """
     @property
     def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CandidateResult]:
         """One result for every candidate, in the order of the request."""
@@ -392,6 +428,21 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
         no candidate has a future that succeeded.
         """
 
+    @property
+    def baseline(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CandidateResult]:
+        """The responses that the policy gave, in the order of their draws; only with
+        `simulation.baseline`. One that could not be drawn, or that is empty, has an error and no
+        `response`; equal ones share their futures, whose cost is with the first of them. Where a
+        metric's bound depends on what is scored, as that of `token_amount` does, their rewards may lie
+        outside of `objective_range`.
+        """
+
+    @property
+    def leads(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CandidateLead]:
+        """By how much the best candidate leads the others. Only in GroupDone: candidates are sent as soon
+        as they are known, mostly before it is known which one is best.
+        """
+
     def __init__(
         self,
         *,
@@ -404,9 +455,13 @@ class ComputeRewardsResponse(google.protobuf.message.Message):
         objective_range: foresight.v1.conversation_pb2.ValueRange | None = ...,
         cache: Global___CacheUse | None = ...,
         decision: Global___Decision | None = ...,
+        baseline: collections.abc.Iterable[Global___CandidateResult] | None = ...,
+        best: builtins.int | None = ...,
+        leads: collections.abc.Iterable[Global___CandidateLead] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["cache", b"cache", "decision", b"decision", "objective_range", b"objective_range", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cache", b"cache", "decision", b"decision", "metrics", b"metrics", "objective_range", b"objective_range", "profile", b"profile", "profile_version", b"profile_version", "request_id", b"request_id", "results", b"results", "usage", b"usage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_best", b"_best", "best", b"best", "cache", b"cache", "decision", b"decision", "objective_range", b"objective_range", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_best", b"_best", "baseline", b"baseline", "best", b"best", "cache", b"cache", "decision", b"decision", "leads", b"leads", "metrics", b"metrics", "objective_range", b"objective_range", "profile", b"profile", "profile_version", b"profile_version", "request_id", b"request_id", "results", b"results", "usage", b"usage"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_best", b"_best"]) -> typing.Literal["best"] | None: ...
 
 Global___ComputeRewardsResponse: typing_extensions.TypeAlias = ComputeRewardsResponse
 
@@ -487,6 +542,75 @@ class Lead(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_stderr", b"_stderr"]) -> typing.Literal["stderr"] | None: ...
 
 Global___Lead: typing_extensions.TypeAlias = Lead
+
+@typing.final
+class CandidateLead(google.protobuf.message.Message):
+    """By how much the best candidate of a group leads one of the others."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CANDIDATE_INDEX_FIELD_NUMBER: builtins.int
+    BEHIND_BEST_FIELD_NUMBER: builtins.int
+    candidate_index: builtins.int
+    """Position of the other candidate, from 0."""
+    @property
+    def behind_best(self) -> Global___Lead:
+        """The lead; see CandidateResult."""
+
+    def __init__(
+        self,
+        *,
+        candidate_index: builtins.int = ...,
+        behind_best: Global___Lead | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["behind_best", b"behind_best"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["behind_best", b"behind_best", "candidate_index", b"candidate_index"]) -> None: ...
+
+Global___CandidateLead: typing_extensions.TypeAlias = CandidateLead
+
+@typing.final
+class Lift(google.protobuf.message.Message):
+    """By how much a candidate is better than what the policy says itself (docs/adaptive-sampling.md)."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: builtins.int
+    STDERR_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    BASELINE_FIELD_NUMBER: builtins.int
+    RESPONSES_FIELD_NUMBER: builtins.int
+    value: builtins.float
+    """The reward less the mean of the baseline responses' rewards, in units of the objective; in the
+    profile `verl` both are means of the futures' own objectives.
+    """
+    stderr: builtins.float
+    """Standard error, over futures and over draws of the responses. Absent with fewer than two futures
+    or two responses.
+    """
+    baseline: builtins.float
+    """Mean of the baseline responses' rewards."""
+    responses: builtins.int
+    """Responses in that mean: those that have a reward."""
+    @property
+    def interval(self) -> Global___ConfidenceInterval:
+        """Student's interval with one degree of freedom less than there are responses. Absent without a
+        standard error, and where that is 0.
+        """
+
+    def __init__(
+        self,
+        *,
+        value: builtins.float = ...,
+        stderr: builtins.float | None = ...,
+        interval: Global___ConfidenceInterval | None = ...,
+        baseline: builtins.float = ...,
+        responses: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_stderr", b"_stderr", "interval", b"interval", "stderr", b"stderr"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_stderr", b"_stderr", "baseline", b"baseline", "interval", b"interval", "responses", b"responses", "stderr", b"stderr", "value", b"value"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_stderr", b"_stderr"]) -> typing.Literal["stderr"] | None: ...
+
+Global___Lift: typing_extensions.TypeAlias = Lift
 
 @typing.final
 class OriginCounts(google.protobuf.message.Message):
@@ -616,6 +740,7 @@ class Reward(google.protobuf.message.Message):
     INTERVAL_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
     REWARD_ID_FIELD_NUMBER: builtins.int
+    LIFT_FIELD_NUMBER: builtins.int
     value: builtins.float
     """Mean of the objective over the futures that succeeded; in the profile `verl`, the sum of the
     metrics' weighted means over them, each clamped to -1..1.
@@ -633,6 +758,12 @@ class Reward(google.protobuf.message.Message):
     def interval(self) -> Global___ConfidenceInterval:
         """Confidence interval of the value. Absent where no honest one exists."""
 
+    @property
+    def lift(self) -> Global___Lift:
+        """By how much it is above what the policy says itself. Only with `simulation.baseline`; absent
+        where no response of it has a reward, of which `ComputeRewardsResponse.baseline` tells why.
+        """
+
     def __init__(
         self,
         *,
@@ -641,9 +772,10 @@ class Reward(google.protobuf.message.Message):
         interval: Global___ConfidenceInterval | None = ...,
         status: Global___RewardStatus.ValueType = ...,
         reward_id: builtins.str = ...,
+        lift: Global___Lift | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_stderr", b"_stderr", "interval", b"interval", "stderr", b"stderr"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_stderr", b"_stderr", "interval", b"interval", "reward_id", b"reward_id", "status", b"status", "stderr", b"stderr", "value", b"value"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_stderr", b"_stderr", "interval", b"interval", "lift", b"lift", "stderr", b"stderr"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_stderr", b"_stderr", "interval", b"interval", "lift", b"lift", "reward_id", b"reward_id", "status", b"status", "stderr", b"stderr", "value", b"value"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_stderr", b"_stderr"]) -> typing.Literal["stderr"] | None: ...
 
 Global___Reward: typing_extensions.TypeAlias = Reward
@@ -747,6 +879,7 @@ class CandidateResult(google.protobuf.message.Message):
     FUTURES_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     BEHIND_BEST_FIELD_NUMBER: builtins.int
+    RESPONSE_FIELD_NUMBER: builtins.int
     candidate_index: builtins.int
     """Position of the candidate in the request, from 0."""
     n_ok: builtins.int
@@ -754,6 +887,10 @@ class CandidateResult(google.protobuf.message.Message):
     n_requested: builtins.int
     """Futures that were asked for: `samples.max`, or with `target_stderr` or `decide` those that were
     wanted until the end.
+    """
+    response: builtins.str
+    """The response itself. Only in `ComputeRewardsResponse.baseline`, whose positions are those of the
+    draws.
     """
     @property
     def reward(self) -> Global___Reward:
@@ -777,8 +914,9 @@ class CandidateResult(google.protobuf.message.Message):
 
     @property
     def behind_best(self) -> Global___Lead:
-        """By how much the best candidate leads this one. Only with `samples.decide`; absent for the best
-        one and where they share no sample index.
+        """By how much the best candidate leads this one, by paired differences. Absent for the best one,
+        where they share no sample index, in `baseline`, in GetReward of a group that has not ended, and
+        on a stream where the group's end tells it (`ComputeRewardsResponse.leads`).
         """
 
     def __init__(
@@ -793,9 +931,10 @@ class CandidateResult(google.protobuf.message.Message):
         futures: collections.abc.Iterable[Global___FutureResult] | None = ...,
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
         behind_best: Global___Lead | None = ...,
+        response: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["behind_best", b"behind_best", "error", b"error", "outcome", b"outcome", "reward", b"reward", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["behind_best", b"behind_best", "candidate_index", b"candidate_index", "error", b"error", "futures", b"futures", "metrics", b"metrics", "n_ok", b"n_ok", "n_requested", b"n_requested", "outcome", b"outcome", "reward", b"reward", "usage", b"usage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["behind_best", b"behind_best", "candidate_index", b"candidate_index", "error", b"error", "futures", b"futures", "metrics", b"metrics", "n_ok", b"n_ok", "n_requested", b"n_requested", "outcome", b"outcome", "response", b"response", "reward", b"reward", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["reward", "error"] | None: ...
 
 Global___CandidateResult: typing_extensions.TypeAlias = CandidateResult
@@ -867,7 +1006,7 @@ class GroupDone(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     @property
     def summary(self) -> Global___ComputeRewardsResponse:
-        """The group's response, without its results, which were sent one by one."""
+        """The group's response, without its results, which were sent one by one, and with `leads`."""
 
     @property
     def error(self) -> google.rpc.status_pb2.Status:

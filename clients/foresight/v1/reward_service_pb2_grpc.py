@@ -92,8 +92,8 @@ class RewardServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RescoreReward(self, request, context):
-        """Scores the stored futures of a reward by another objective; nothing is simulated. Metrics that
-        have scored them before cost nothing while their scores are cached.
+        """Scores the stored futures of a reward by another objective; nothing is simulated, and there is
+        no lift. Metrics that have scored them before cost nothing while their scores are cached.
         Errors: those of GetReward; INVALID_ARGUMENT names the field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -154,8 +154,8 @@ class RewardServiceStub(typing.Generic[_RewardServiceComputeRewardsType, _Reward
     """
 
     RescoreReward: _RewardServiceRescoreRewardType
-    """Scores the stored futures of a reward by another objective; nothing is simulated. Metrics that
-    have scored them before cost nothing while their scores are cached.
+    """Scores the stored futures of a reward by another objective; nothing is simulated, and there is
+    no lift. Metrics that have scored them before cost nothing while their scores are cached.
     Errors: those of GetReward; INVALID_ARGUMENT names the field.
     """
 
@@ -223,8 +223,8 @@ class RewardServiceServicer(metaclass=abc.ABCMeta):
         request: foresight.v1.reward_service_pb2.RescoreRewardRequest,
         context: _ServicerContext,
     ) -> typing.Union[foresight.v1.reward_service_pb2.RescoreRewardResponse, collections.abc.Awaitable[foresight.v1.reward_service_pb2.RescoreRewardResponse]]:
-        """Scores the stored futures of a reward by another objective; nothing is simulated. Metrics that
-        have scored them before cost nothing while their scores are cached.
+        """Scores the stored futures of a reward by another objective; nothing is simulated, and there is
+        no lift. Metrics that have scored them before cost nothing while their scores are cached.
         Errors: those of GetReward; INVALID_ARGUMENT names the field.
         """
 

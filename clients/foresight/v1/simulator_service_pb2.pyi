@@ -340,25 +340,62 @@ class SampleMessagesRequest(google.protobuf.message.Message):
     SEED_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
     MAX_MESSAGE_TOKENS_FIELD_NUMBER: builtins.int
+    PUBLISHED_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    PERSONAS_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
+    SYSTEM_PROMPT_FIELD_NUMBER: builtins.int
+    PROACTIVE_FIELD_NUMBER: builtins.int
+    SAMPLE_INDICES_FIELD_NUMBER: builtins.int
     kind: Global___MessageKind.ValueType
     """What kind of message to sample. Required."""
     count: builtins.int
-    """How many, 1 to 256. Default: 1."""
+    """How many, 1 to 256: the sample indices below it. Default: 1."""
     seed: builtins.int
-    """Seed of every draw. Default: 0."""
+    """Seed of every draw. Goal and persona of an index are those of the futures with this seed and
+    index. Default: 0.
+    """
     max_message_tokens: builtins.int
-    """Limit on the length of a message in tokens. Default: 1024."""
+    """Limit on the length of a message in tokens, 1 to 131072. Default: 1024."""
+    job: builtins.str
+    """The training job that the samples are for; see SimulateFuturesRequest. Default: none."""
+    system_prompt: builtins.bool
+    """Whether the policy gets the configured system prompt; for policy responses alone. Default: false."""
+    proactive: builtins.bool
+    """Whether the policy is prompted to be proactive; for policy responses alone. Default: false."""
     @property
     def task(self) -> foresight.v1.conversation_pb2.Task:
-        """What the conversation is about. Required."""
+        """What the conversation is about, presets already applied. Required."""
 
     @property
     def prefix(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[foresight.v1.conversation_pb2.Message]:
-        """The conversation so far."""
+        """The conversation so far; what it ends with depends on `kind`."""
 
     @property
     def policy(self) -> foresight.v1.conversation_pb2.PolicyRef:
         """The policy, for policy responses."""
+
+    @property
+    def published(self) -> foresight.v1.policy_service_pb2.Policy:
+        """Where the policy's version is served, if it was published. Absent: a policy of the simulator's
+        own configuration.
+        """
+
+    @property
+    def budget(self) -> foresight.v1.conversation_pb2.Budget:
+        """What the model calls of all these samples may cost together. Default: no limit."""
+
+    @property
+    def personas(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names of the personas that the user may play; for user messages alone. Default: all that the
+        simulator has.
+        """
+
+    @property
+    def sample_indices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Sample indices to draw, each once, 0 to 1023, at most 256; not together with `count`. Default:
+        those that `count` says.
+        """
 
     def __init__(
         self,
@@ -370,9 +407,16 @@ class SampleMessagesRequest(google.protobuf.message.Message):
         seed: builtins.int = ...,
         policy: foresight.v1.conversation_pb2.PolicyRef | None = ...,
         max_message_tokens: builtins.int | None = ...,
+        published: foresight.v1.policy_service_pb2.Policy | None = ...,
+        budget: foresight.v1.conversation_pb2.Budget | None = ...,
+        personas: collections.abc.Iterable[builtins.str] | None = ...,
+        job: builtins.str = ...,
+        system_prompt: builtins.bool = ...,
+        proactive: builtins.bool = ...,
+        sample_indices: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_count", b"_count", "_max_message_tokens", b"_max_message_tokens", "count", b"count", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "task", b"task"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_count", b"_count", "_max_message_tokens", b"_max_message_tokens", "count", b"count", "kind", b"kind", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "prefix", b"prefix", "seed", b"seed", "task", b"task"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_count", b"_count", "_max_message_tokens", b"_max_message_tokens", "budget", b"budget", "count", b"count", "max_message_tokens", b"max_message_tokens", "policy", b"policy", "published", b"published", "task", b"task"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_count", b"_count", "_max_message_tokens", b"_max_message_tokens", "budget", b"budget", "count", b"count", "job", b"job", "kind", b"kind", "max_message_tokens", b"max_message_tokens", "personas", b"personas", "policy", b"policy", "prefix", b"prefix", "proactive", b"proactive", "published", b"published", "sample_indices", b"sample_indices", "seed", b"seed", "system_prompt", b"system_prompt", "task", b"task"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_count", b"_count"]) -> typing.Literal["count"] | None: ...
     @typing.overload
@@ -390,8 +434,21 @@ class SampleMessagesResponse(google.protobuf.message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
+    GOAL_FIELD_NUMBER: builtins.int
+    PERSONA_FIELD_NUMBER: builtins.int
+    POLICY_FIELD_NUMBER: builtins.int
+    FINGERPRINT_FIELD_NUMBER: builtins.int
+    CHARGED_FIELD_NUMBER: builtins.int
     sample_index: builtins.int
     """Sample index, from 0."""
+    goal: builtins.str
+    """What the user wants who said it: the task's goal, or the one drawn for this sample index. Empty
+    for policy responses.
+    """
+    persona: builtins.str
+    """Name of the persona that the user played. Default: none."""
+    fingerprint: builtins.str
+    """Fingerprint under which it was sampled; it is cached only under that one."""
     @property
     def message(self) -> foresight.v1.conversation_pb2.Message:
         """The message."""
@@ -402,7 +459,15 @@ class SampleMessagesResponse(google.protobuf.message.Message):
 
     @property
     def usage(self) -> foresight.v1.conversation_pb2.Usage:
-        """What the sample cost."""
+        """What the sample cost, also where it failed."""
+
+    @property
+    def policy(self) -> foresight.v1.conversation_pb2.PolicyRef:
+        """The policy version that answered. Absent for user messages."""
+
+    @property
+    def charged(self) -> foresight.v1.conversation_pb2.Budget:
+        """What it took out of the budget, where that is not what `usage` adds up to."""
 
     def __init__(
         self,
@@ -411,9 +476,14 @@ class SampleMessagesResponse(google.protobuf.message.Message):
         message: foresight.v1.conversation_pb2.Message | None = ...,
         error: google.rpc.status_pb2.Status | None = ...,
         usage: foresight.v1.conversation_pb2.Usage | None = ...,
+        goal: builtins.str = ...,
+        persona: builtins.str = ...,
+        policy: foresight.v1.conversation_pb2.PolicyRef | None = ...,
+        fingerprint: builtins.str = ...,
+        charged: foresight.v1.conversation_pb2.Budget | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["error", b"error", "message", b"message", "outcome", b"outcome", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["error", b"error", "message", b"message", "outcome", b"outcome", "sample_index", b"sample_index", "usage", b"usage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["charged", b"charged", "error", b"error", "message", b"message", "outcome", b"outcome", "policy", b"policy", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["charged", b"charged", "error", b"error", "fingerprint", b"fingerprint", "goal", b"goal", "message", b"message", "outcome", b"outcome", "persona", b"persona", "policy", b"policy", "sample_index", b"sample_index", "usage", b"usage"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["message", "error"] | None: ...
 
 Global___SampleMessagesResponse: typing_extensions.TypeAlias = SampleMessagesResponse

@@ -75,8 +75,11 @@ class SimulatorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SampleMessages(self, request, context):
-        """Samples single messages for growing data sets: opening user messages, next user messages or
-        policy responses.
+        """Samples single messages: opening user messages and next user messages, to grow data sets with,
+        or policy responses. Each is sent as it ends, in no particular order, exactly once, as a message
+        or as an error. Draws are named by the request: equal requests give equal messages, and the
+        sample of an index does not depend on how many others are asked for.
+        Errors: those of SimulateFutures; samples wait in its line, each for the place of one future.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

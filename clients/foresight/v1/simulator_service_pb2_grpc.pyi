@@ -121,8 +121,11 @@ class SimulatorServiceStub(typing.Generic[_SimulatorServiceSimulateFuturesType, 
     """
 
     SampleMessages: _SimulatorServiceSampleMessagesType
-    """Samples single messages for growing data sets: opening user messages, next user messages or
-    policy responses.
+    """Samples single messages: opening user messages and next user messages, to grow data sets with,
+    or policy responses. Each is sent as it ends, in no particular order, exactly once, as a message
+    or as an error. Draws are named by the request: equal requests give equal messages, and the
+    sample of an index does not depend on how many others are asked for.
+    Errors: those of SimulateFutures; samples wait in its line, each for the place of one future.
     """
 
 SimulatorServiceAsyncStub: typing_extensions.TypeAlias = SimulatorServiceStub[
@@ -171,8 +174,11 @@ class SimulatorServiceServicer(metaclass=abc.ABCMeta):
         request: foresight.v1.simulator_service_pb2.SampleMessagesRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[foresight.v1.simulator_service_pb2.SampleMessagesResponse], collections.abc.AsyncIterator[foresight.v1.simulator_service_pb2.SampleMessagesResponse]]:
-        """Samples single messages for growing data sets: opening user messages, next user messages or
-        policy responses.
+        """Samples single messages: opening user messages and next user messages, to grow data sets with,
+        or policy responses. Each is sent as it ends, in no particular order, exactly once, as a message
+        or as an error. Draws are named by the request: equal requests give equal messages, and the
+        sample of an index does not depend on how many others are asked for.
+        Errors: those of SimulateFutures; samples wait in its line, each for the place of one future.
         """
 
 def add_SimulatorServiceServicer_to_server(servicer: SimulatorServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

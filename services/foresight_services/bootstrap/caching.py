@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from foresight_services.cache.entries import FutureCodec, ScoreCodec
+from foresight_services.cache.entries import FutureCodec, MessageCodec, ScoreCodec
 from foresight_services.cache.opening import open_cache
 from foresight_services.config import Config
 from foresight_services.core.cache import CacheObserver, CacheStore
 from foresight_services.core.cached_evaluator import CachedEvaluator, KeptScore
 from foresight_services.core.cached_simulator import CachedSimulator, is_personal_error
 from foresight_services.core.future import Future
+from foresight_services.core.message_request import SampledMessage
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
 from foresight_services.core.reward_store import RewardStore
 from foresight_services.core.single_flight import SingleFlight
@@ -56,12 +57,15 @@ async def cached(
         config.cache,
         environment=os.environ,
         clock=clock,
-        rng=random.SystemRandom(),
+        rng=random.Random(),
         observer=observer,
     )
     lease = config.cache.lease_seconds
     futures: SingleFlight[Future] = SingleFlight(
         store, FutureCodec(), is_personal=is_personal_error, lease_seconds=lease
+    )
+    messages: SingleFlight[SampledMessage] = SingleFlight(
+        store, MessageCodec(), is_personal=is_personal_error, lease_seconds=lease
     )
     scores: SingleFlight[KeptScore] = SingleFlight(
         store, ScoreCodec(), is_personal=is_personal_error, lease_seconds=lease
@@ -69,7 +73,9 @@ async def cached(
     rewards = RewardStore(store, ProtoRecordCodec(), dropped=dropped)
     try:
         yield Cached(
-            CachedSimulator(simulator, futures, clock=clock, telemetry=telemetry),
+            CachedSimulator(
+                simulator, futures, clock=clock, telemetry=telemetry, messages=messages
+            ),
             CachedEvaluator(evaluator, scores, clock=clock, telemetry=telemetry),
             store,
             rewards,
@@ -77,5 +83,6 @@ async def cached(
     finally:
         await rewards.close()
         await futures.close()
+        await messages.close()
         await scores.close()
         await store.close()

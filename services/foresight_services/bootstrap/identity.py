@@ -22,6 +22,7 @@ from foresight_services.config.models import ModelConfig
 from foresight_services.config.section import Section
 from foresight_services.core.cachekey import Keyed, digest, installed
 from foresight_services.core.ports import ChatModel
+from foresight_services.core.simulation import DRAWS
 from foresight_services.core.task import PolicyRef
 from foresight_services.metrics.judging.judge import Judge
 from foresight_services.metrics.judging.prompted import PromptedJudge
@@ -73,6 +74,7 @@ class SimulatorIdentity:
             "simulator",
             {
                 "distribution": version("foresight"),
+                "draws": DRAWS,
                 "user_model": _model(config.models[config.roles.user]),
                 "user": user.digest if isinstance(user, PromptedUser) else "rules",
                 "termination_signal": simulator.termination_signal,

@@ -1,8 +1,9 @@
 """The models of a process: each built once from the configuration, with all its decorators.
 
-From the outside in: role prompt (renders and parses), meter, recording, retries, hedging, budget,
-breaker, limits, backend. Breaker, limits and the retries' budget belong to a place, the server or
-engine that is asked: every role and every version of a policy at one place shares them.
+From the outside in: role prompt (renders and parses), shared calls, meter, recording, retries,
+hedging, budget, breaker, limits, backend. Breaker, limits and the retries' budget belong to a
+place, the server or engine that is asked: every role and every version of a policy at one place
+shares them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from foresight_services.models.pricing import Price, load_prices
 from foresight_services.models.published import Openers, SharedPublishedModels
 from foresight_services.models.recording import Recording
 from foresight_services.models.retrying import RetryBudget, RetryingModel, RetrySettings
+from foresight_services.models.sharing import SharingModel
 from foresight_services.simulator.prompting.personas import PersonaBook
 from foresight_services.simulator.prompting.policy import (
     PromptedPolicy,
@@ -105,7 +107,7 @@ class Models:
     def user(self, personas: PersonaBook | None) -> ChatModel:
         """Return the user simulator."""
         name = self._config.roles.user
-        model = self._dressed(name, self._backend(name, "user"))
+        model = SharingModel(self._dressed(name, self._backend(name, "user")))
         settings = self._config.models[name]
         if isinstance(settings, BuiltinModelConfig) or personas is None:
             return model

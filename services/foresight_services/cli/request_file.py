@@ -33,6 +33,8 @@ class Overrides:
     """Seed of every draw."""
     policy: str | None = None
     """`NAME` or `NAME@VERSION`."""
+    baseline: int | None = None
+    """Responses that the policy gives itself, to compare with; 0 for none."""
 
     def apply(self, request: Mapping[str, Value]) -> dict[str, Value]:
         """Return `request` with these values; a part that has the wrong type stays as it is."""
@@ -46,6 +48,10 @@ class Overrides:
             changed["seed"] = self.seed
         if self.policy is not None:
             changed["policy"] = _policy(self.policy)
+        if self.baseline is not None:
+            changed.pop("baseline", None)
+            if self.baseline != 0:
+                changed["baseline"] = {"responses": self.baseline}
         if self.samples is not None:
             changed["samples"] = _samples(changed.get("samples"), self.samples)
         return {**request, "simulation": changed} if changed else dict(request)

@@ -16,6 +16,7 @@ from foresight import (
     Future,
     Interval,
     Lead,
+    Lift,
     MetricInfo,
     MetricScore,
     OriginCounts,
@@ -48,6 +49,10 @@ def rewards_document(candidates: Sequence[str], rewards: Rewards) -> Document:
         "candidates": [
             {"candidate": text, "rank": rank, **_candidate(reward)}
             for text, reward, rank in zip(candidates, rewards, ranks(rewards.values), strict=True)
+        ],
+        "compared_with": rewards.best,
+        "baseline": [
+            {"response": reward.response, **_candidate(reward)} for reward in rewards.baseline
         ],
         "usage": _usage(rewards.usage),
         "cache": _cache(rewards.cache),
@@ -89,6 +94,18 @@ def _lead(lead: Lead | None) -> Document | None:
     }
 
 
+def _lift(lift: Lift | None) -> Document | None:
+    if lift is None:
+        return None
+    return {
+        "value": lift.value,
+        "stderr": lift.stderr,
+        "interval": interval_document(lift.interval),
+        "baseline": lift.baseline,
+        "responses": lift.responses,
+    }
+
+
 def _cache(use: CacheUse) -> Document:
     return {"futures": _origins(use.futures), "scores": _origins(use.scores)}
 
@@ -108,6 +125,7 @@ def _candidate(reward: CandidateReward) -> Document:
         "n_ok": reward.n_ok,
         "n_requested": reward.n_requested,
         "behind_best": _lead(reward.behind_best),
+        "lift": _lift(reward.lift),
         "metrics": {
             name: {"mean": metric.mean, "n_ok": metric.n_ok, "n_failed": metric.n_failed}
             for name, metric in reward.metrics.items()

@@ -13,6 +13,7 @@ from foresight import (
     Decision,
     Interval,
     Lead,
+    Lift,
     ModelUsage,
     Rewards,
     Usage,
@@ -26,6 +27,8 @@ NONE: Final = "—"
 _TEXT_LIMIT: Final = 80
 _WIDE: Final = 105
 """Columns from which on every metric has one of its own."""
+_COMPARISON: Final = 18
+"""Columns that a comparison of candidates takes more."""
 
 
 def number(value: float | None) -> str:
@@ -49,15 +52,19 @@ def limits(interval: Interval | None) -> str:
 
 def reward_table(candidates: Sequence[str], rewards: Rewards, *, width: int) -> Table:
     """Return one row for every candidate, the best one marked, for `width` columns."""
-    wide = width >= _WIDE
+    behind = rewards.decision is not None or (len(rewards) > 1 and width >= _WIDE + _COMPARISON)
+    lift = bool(rewards.baseline) and width >= _WIDE
+    wide = width >= _WIDE + _COMPARISON * ((rewards.decision is None and behind) + lift)
     level = next((c.interval.level for c in rewards if c.interval is not None), 0.95)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("candidate", overflow="fold")
     for heading in ("MR ± stderr", f"{level * 100:g} % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
-    if rewards.decision is not None:
+    if behind:
         table.add_column("behind best", justify="right", no_wrap=True)
+    if lift:
+        table.add_column("lift ± stderr", justify="right", no_wrap=True)
     for metric in rewards.metrics if wide else ():
         table.add_column(Text(one_line(metric.name, 20)), justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
@@ -65,6 +72,8 @@ def reward_table(candidates: Sequence[str], rewards: Rewards, *, width: int) -> 
     for text, candidate, rank in zip(candidates, rewards, ranks(rewards.values), strict=True):
         means = [(metric.name, _mean(candidate, metric.name)) for metric in rewards.metrics]
         shown = one_line(text, _TEXT_LIMIT)
+        if rewards.baseline and not lift:
+            shown += f"\nlift {_lift(candidate.lift)}"
         if not wide:
             shown += "".join(f"\n{one_line(name, 20)} {mean}" for name, mean in means)
         cells = [
@@ -72,7 +81,8 @@ def reward_table(candidates: Sequence[str], rewards: Rewards, *, width: int) -> 
             shown,
             with_error(candidate.value, candidate.stderr),
             limits(candidate.interval),
-            *(() if rewards.decision is None else (_behind(candidate.behind_best),)),
+            *((_behind(candidate.behind_best),) if behind else ()),
+            *((_lift(candidate.lift),) if lift else ()),
             *(mean for _, mean in means if wide),
             f"{candidate.n_ok}/{candidate.n_requested}",
             candidate.status,
@@ -86,6 +96,18 @@ def reward_table(candidates: Sequence[str], rewards: Rewards, *, width: int) -> 
 
 def _behind(lead: Lead | None) -> str:
     return NONE if lead is None else with_error(lead.difference, lead.stderr)
+
+
+def _lift(lift: Lift | None) -> str:
+    return NONE if lift is None else with_error(lift.value, lift.stderr)
+
+
+def baseline_line(rewards: Rewards) -> str:
+    """Return what the policy says itself is worth."""
+    known = [one.value for one in rewards.baseline if one.value is not None]
+    drawn = f"{len(known)} of {len(rewards.baseline)} responses of the policy"
+    lift = next((one.lift for one in rewards if one.lift is not None), None)
+    return f"Baseline: {drawn}, MR {number(None if lift is None else lift.baseline)}"
 
 
 def decision_line(decision: Decision) -> str:
@@ -102,11 +124,12 @@ def _mean(reward: CandidateReward, metric: str) -> str:
 
 
 def failure_lines(rewards: Rewards) -> list[str]:
-    """Return one line for every candidate without a value."""
+    """Return one line for every candidate, and every response of a baseline, without a value."""
     return [
-        f"candidate {candidate.candidate_index} has no value: {one_line(str(candidate.error))}"
-        for candidate in rewards
-        if candidate.value is None
+        f"{what} {one.candidate_index} has no value: {one_line(str(one.error))}"
+        for what, many in (("candidate", rewards), ("baseline response", rewards.baseline))
+        for one in many
+        if one.value is None
     ]
 
 

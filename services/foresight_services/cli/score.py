@@ -25,6 +25,7 @@ from foresight_services.cli.request_file import Overrides, read_request
 from foresight_services.cli.reward_json import rewards_document, write_json
 from foresight_services.cli.reward_option import StoredChoice, choose_stored
 from foresight_services.cli.reward_table import (
+    baseline_line,
     cost_line,
     decision_line,
     failure_lines,
@@ -86,6 +87,13 @@ def score(
         str | None,
         typer.Option(help="Policy that plays the assistant.", metavar="NAME[@VERSION]"),
     ] = None,
+    baseline: Annotated[
+        int | None,
+        typer.Option(
+            help="Responses of the policy itself to compare with, 2 to 16; 0 for none.",
+            metavar="N",
+        ),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds to answer in.")] = None,
     record: Annotated[
         str | None,
@@ -132,6 +140,7 @@ def score(
             "--samples": samples,
             "--seed": seed,
             "--policy": policy,
+            "--baseline": baseline,
         },
     )
     if stored is not None:
@@ -142,7 +151,8 @@ def score(
         folder = where.tasks_path if isinstance(where, Config) else ""
         remote = isinstance(where, _Remote)
         scenario = choose_scenario(task, example=example, folder=folder, remote=remote)
-    request = read_request(file, Overrides(horizon, samples, seed, policy), scenario)
+    overrides = Overrides(horizon, samples, seed, policy, baseline)
+    request = read_request(file, overrides, scenario)
     if show_futures:
         request.include_futures = True
     rewards = run(_score(request, where, timeout))
@@ -234,6 +244,8 @@ def _print(candidates: list[str], rewards: Rewards, *, show_futures: bool) -> No
     console.print(reward_table(candidates, rewards, width=console.width))
     if rewards.decision is not None:
         console.print(decision_line(rewards.decision), soft_wrap=True)
+    if rewards.baseline:
+        console.print(baseline_line(rewards), soft_wrap=True)
     for line in failure_lines(rewards):
         console.print(line, soft_wrap=True, style="red")
     console.print(cost_line(rewards.usage), soft_wrap=True, style="dim")

@@ -247,9 +247,22 @@ class Sampling:
     """Chooses the futures of one group."""
 
     def __init__(
-        self, plan: SamplePlan, candidates: int, value_range: tuple[float, float] | None
+        self,
+        plan: SamplePlan,
+        candidates: int,
+        value_range: tuple[float, float] | None,
+        *,
+        first: int = 0,
     ) -> None:
-        everyone = range(candidates)
+        """Begin with nothing asked for.
+
+        Args:
+            plan: how many futures, and what for.
+            candidates: how many candidates.
+            value_range: the values that the objective can take; None where that is not known.
+            first: what the first one is called; the others follow.
+        """
+        everyone = range(first, first + candidates)
         rule: Rule | None = None
         if plan.aim is not None:
             rule = DecisionRule(plan.aim, plan.confidence, plan.tolerance, plan.most)

@@ -8,7 +8,6 @@ behind is opened for every request: it tells what the metrics are, and refuses w
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from foresight_services.core.held_session import HeldSession
 from foresight_services.core.landed import Landed, Made
 from foresight_services.core.ports import Clock, EvaluationSession, Evaluator, Telemetry
 from foresight_services.core.single_flight import SingleFlight
-from foresight_services.core.usage import Usage, total
+from foresight_services.core.usage import NO_WORK, Usage, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +118,8 @@ class CachedSession:
         except DeadlinePassed as late:
             one.end(late.failure)
         scores = one.result(self._clock.now() - start)
-        for origin, count in Counter(scores.origins).items():
-            self._telemetry.cache_answered("score", origin, count)
+        for origin in dict.fromkeys(scores.origins):
+            self._telemetry.cache_answered("score", origin, scores.origins.count(origin))
         return scores
 
 
@@ -163,13 +162,14 @@ class _Conversation:
         if self._setup.cache is CacheMode.READ_ONLY:
             others += [index for indices in by_key.values() for index in indices]
             by_key.clear()
-        if not others and not by_key:
-            return
-        async with _unwrapped() as group:
-            if others:
+        if others and by_key:
+            async with _unwrapped() as group:
                 group.create_task(self._compute(tuple(sorted(others)), {}))
-            if by_key:
                 group.create_task(self._share(by_key))
+        elif others:
+            await self._compute(tuple(sorted(others)), {})
+        elif by_key:
+            await self._share(by_key)
 
     def end(self, failure: Failure) -> None:
         """Fill in a failure for every score that is not known."""
@@ -192,7 +192,7 @@ class _Conversation:
         return ConversationScores(
             self._item.id,
             tuple(
-                replace(kept.score, name=self._setup.metrics[index].title)
+                _called(kept.score, self._setup.metrics[index].title)
                 for index, (kept, _) in zip(self._applied, known, strict=True)
             ),
             total(paid, seconds=seconds),
@@ -242,11 +242,14 @@ class _Conversation:
         answers = []
         for place, (name, score) in enumerate(zip(wanted, scores.scores, strict=True)):
             artifacts = tuple(
-                one
-                for one in scores.artifacts
-                if one.wanted.artifact == name or (not place and one.wanted.artifact not in wanted)
+                [
+                    one
+                    for one in scores.artifacts
+                    if one.wanted.artifact == name
+                    or (not place and one.wanted.artifact not in wanted)
+                ]
             )
-            answers.append(KeptScore(score, artifacts, Usage() if place else scores.usage))
+            answers.append(KeptScore(score, artifacts, NO_WORK if place else scores.usage))
         return answers
 
     def _take(self, landed: Landed[KeptScore], indices: list[int]) -> None:
@@ -255,8 +258,13 @@ class _Conversation:
         for place, index in enumerate(indices):
             shared = place and landed.origin is Origin.COMPUTED
             origin = Origin.SHARED if shared else landed.origin
-            kept = replace(landed.value, usage=Usage()) if place else landed.value
+            kept = replace(landed.value, usage=NO_WORK) if place else landed.value
             self._known[index] = (kept, origin)
+
+
+def _called(score: MetricScore, name: str) -> MetricScore:
+    """Return `score` under the name that the metric has here."""
+    return score if score.name == name else replace(score, name=name)
 
 
 def _again(error: Exception) -> Exception:

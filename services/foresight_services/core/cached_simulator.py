@@ -14,11 +14,13 @@ from typing import Final
 
 from foresight_services.core.cache import CacheKey
 from foresight_services.core.cache_use import CacheMode, Origin
+from foresight_services.core.cached_messages import CachedMessages
 from foresight_services.core.cachekey import FutureKeys
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import DeadlinePassed, Failure, Family, Reason, failure_from
 from foresight_services.core.future import Future, FutureId, SimulationRequest, Termination
 from foresight_services.core.landed import Landed, Made
+from foresight_services.core.message_request import MessageRequest, SampledMessage
 from foresight_services.core.ports import Clock, Simulator, Telemetry
 from foresight_services.core.single_flight import SingleFlight
 from foresight_services.core.task import PolicyRef
@@ -57,8 +59,13 @@ class CachedSimulator:
         *,
         clock: Clock,
         telemetry: Telemetry,
+        messages: SingleFlight[SampledMessage] | None = None,
     ) -> None:
+        """Put a cache before `simulator`; without `messages`, those it samples are not kept."""
         self._simulator = simulator
+        self._messages: CachedMessages | None = None
+        if messages is not None:
+            self._messages = CachedMessages(simulator, messages, clock, is_personal=is_personal)
         self._flights = flights
         self._clock = clock
         self._telemetry = telemetry
@@ -66,6 +73,14 @@ class CachedSimulator:
     async def fingerprint(self, policy: PolicyRef, *, deadline: float | None = None) -> str:
         """Return what the simulator says."""
         return await self._simulator.fingerprint(policy, deadline=deadline)
+
+    def sample_messages(
+        self, request: MessageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[SampledMessage, None]:
+        """Yield every sample once, remembered or drawn; see the port."""
+        if self._messages is None:
+            return self._simulator.sample_messages(request, deadline=deadline)
+        return self._messages.sample(request, deadline=deadline)
 
     async def simulate(
         self, request: SimulationRequest, *, deadline: float | None = None
@@ -214,10 +229,12 @@ class _Simulated:
         answers = []
         for index, which in enumerate(self._ids[landed.key]):
             if index == 0 and landed.origin is Origin.COMPUTED:
-                answers.append(replace(future, id=which))
+                answers.append(replace(future, id=which, form=None))
                 continue
             origin = Origin.SHARED if landed.origin is Origin.COMPUTED else landed.origin
             answers.append(
-                replace(future, id=which, usage=Usage(), origin=origin, cost=future.usage)
+                replace(
+                    future, id=which, usage=Usage(), origin=origin, cost=future.usage, form=None
+                )
             )
         return answers

@@ -12,11 +12,11 @@ the metadata of the task.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -29,6 +29,7 @@ from foresight_services.core.future import (
     MetricInfo,
     SimulationRequest,
 )
+from foresight_services.core.message_request import MessageRequest
 from foresight_services.core.objective import MetricSpec
 from foresight_services.core.published import PublishedPolicy
 from foresight_services.core.task import Task
@@ -39,6 +40,9 @@ SCHEMA: Final = 1
 FUTURES: Final = "future"
 """Namespace of simulated futures."""
 
+MESSAGES: Final = "message"
+"""Namespace of sampled messages."""
+
 SCORES: Final = "score"
 """Namespace of scores."""
 
@@ -46,12 +50,15 @@ Keyed = None | bool | int | float | str | bytes | Sequence["Keyed"] | Mapping[st
 """What can be digested; JSON and bytes."""
 
 _LENGTH: Final = struct.Struct(">cQ")
+# Once: a union that is written where it is used is made anew each time.
+_LISTS: Final = (list, tuple)
+_NUMBERS: Final = (int, float)
 _DOUBLE: Final = struct.Struct(">d")
 
 
 def digest(name: str, fields: Mapping[str, Keyed]) -> bytes:
     """Return the 32 bytes that stand for `fields` of what is called `name`."""
-    return hashlib.sha256(_head(name) + canonical(fields)).digest()
+    return sha256(_head(name) + canonical(fields)).digest()
 
 
 def installed(distributions: Iterable[str]) -> dict[str, Keyed]:
@@ -71,7 +78,7 @@ def _version(distribution: str) -> str | None:
 def joined(name: str, *digests: bytes) -> bytes:
     """Return the 32 bytes that stand for several digests, in this order."""
     parts = [_head(name), *(_content(b"b", one) for one in digests)]
-    return hashlib.sha256(b"".join(parts)).digest()
+    return sha256(b"".join(parts)).digest()
 
 
 @cache
@@ -79,21 +86,25 @@ def _head(name: str) -> bytes:
     return canonical([SCHEMA, name])
 
 
+class _Spelled(bytes):
+    """What `canonical` made of a value."""
+
+
 def canonical(value: Keyed) -> bytes:
     """Return the one spelling of `value`: its type, its length, its content."""
-    # The commonest first; this runs for every message of every future.
+    # The commonest first; this runs for every future.
     if isinstance(value, str):
         # Lone surrogates cannot travel, but may be asked for within one process.
         return _content(b"s", value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         return _LENGTH.pack(b"l", len(value)) + b"".join([canonical(one) for one in value])
     if isinstance(value, bytes):
-        return _content(b"b", value)
+        return value if isinstance(value, _Spelled) else _content(b"b", value)
     if value is None:
         return _LENGTH.pack(b"n", 0)
     if isinstance(value, bool):
         return _LENGTH.pack(b"t" if value else b"f", 0)
-    if isinstance(value, int | float):
+    if isinstance(value, _NUMBERS):
         return _number(value)
     if isinstance(value, Mapping):
         parts = [canonical(key) + canonical(value[key]) for key in sorted(value)]
@@ -162,6 +173,30 @@ class FutureKeys:
         return CacheKey(FUTURES, joined("future", self._shared, candidate, sample))
 
 
+def message_keys(request: MessageRequest, fingerprint: str) -> dict[int, CacheKey]:
+    """Return the key of every sample of `request`, by its index; see `FutureKeys`."""
+    shared = digest(
+        "messages",
+        {
+            "kind": request.kind.value,
+            "prefix": _messages(request.prefix),
+            "task": _seen_by_simulator(request.task),
+            "max_message_tokens": request.max_message_tokens,
+            "seed": request.seed,
+            "personas": list(dict.fromkeys(request.personas)),
+            "policy": [request.policy.name, request.policy.version],
+            "published": _published(request.published),
+            "system_prompt": request.system_prompt,
+            "proactive": request.proactive,
+            "simulator": fingerprint,
+        },
+    )
+    return {
+        index: CacheKey(MESSAGES, digest("message", {"shared": shared, "sample": index}))
+        for index in request.indices
+    }
+
+
 class ScoreKeys:
     """The keys of one evaluation's scores; what they share is digested once."""
 
@@ -186,9 +221,8 @@ class ScoreKeys:
             },
         )
         self._candidates: dict[int, bytes] = {}
-        self._metrics = tuple(
-            _metric(spec, info) for spec, info in zip(setup.metrics, infos, strict=True)
-        )
+        digests = (_metric(spec, info) for spec, info in zip(setup.metrics, infos, strict=True))
+        self._metrics = tuple(None if one is None else _content(b"b", one) for one in digests)
 
     def of(self, item: EvaluationItem) -> tuple[CacheKey | None, ...]:
         """Return the key of every metric's score; None where the metric does not tell itself."""
@@ -199,9 +233,13 @@ class ScoreKeys:
             self._candidates[item.id.candidate] = candidate
         future = digest("said", {"goal": item.goal, "messages": _messages(item.messages)})
         transcript = joined("transcript", self._shared, candidate, future)
+        # As `joined` does it; what its digests begin with is put together once.
+        begun = _head("score") + _content(b"b", transcript)
         return tuple(
-            None if metric is None else CacheKey(SCORES, joined("score", transcript, metric))
-            for metric in self._metrics
+            [
+                None if metric is None else CacheKey(SCORES, sha256(begun + metric).digest())
+                for metric in self._metrics
+            ]
         )
 
 
@@ -230,7 +268,19 @@ def _seen_by_simulator(task: Task) -> Keyed:
 
 
 def _messages(conversation: Conversation) -> Keyed:
-    return [[message.role, message.content] for message in conversation]
+    """Return the messages, each a pair of role and content, as they are spelled."""
+    parts = [_LENGTH.pack(b"l", len(conversation))]
+    for message in conversation:
+        # Lone surrogates: see `canonical`.
+        content = message.content.encode("utf-8", "surrogatepass")
+        parts += (_speaker(message.role), _LENGTH.pack(b"s", len(content)), content)
+    return _Spelled(b"".join(parts))
+
+
+@lru_cache(maxsize=16)
+def _speaker(role: str) -> bytes:
+    """Return what a message of `role` begins with."""
+    return _LENGTH.pack(b"l", 2) + canonical(role)
 
 
 def _published(policy: PublishedPolicy | None) -> Keyed:

@@ -43,19 +43,24 @@ def prefix(prefix: Conversation) -> Iterator[Violation]:
     if not prefix:
         yield Violation("prefix", "is empty; it must end with the user message to answer")
         return
-    if len(prefix) > MAX_PREFIX_MESSAGES:
-        yield Violation("prefix", f"has {len(prefix)} messages; at most {MAX_PREFIX_MESSAGES}")
-    yield from roles("prefix", prefix)
-    for index, message in enumerate(prefix):
-        if not message.content.strip():
-            yield Violation(f"prefix[{index}].content", "is empty; a message needs text")
-        yield from size(f"prefix[{index}].content", message.content)
+    yield from messages("prefix", prefix)
     if prefix[-1].role in ROLES and prefix[-1].role != "user":
         yield Violation(
             f"prefix[{len(prefix) - 1}].role",
             f"is {prefix[-1].role!r}; the prefix must end with a 'user' message, which the"
             " candidates answer",
         )
+
+
+def messages(path: str, conversation: Conversation) -> Iterator[Violation]:
+    """Yield what is wrong with the messages of a conversation, whoever has the last word."""
+    if len(conversation) > MAX_PREFIX_MESSAGES:
+        yield Violation(path, f"has {len(conversation)} messages; at most {MAX_PREFIX_MESSAGES}")
+    yield from roles(path, conversation)
+    for index, message in enumerate(conversation):
+        if not message.content.strip():
+            yield Violation(f"{path}[{index}].content", "is empty; a message needs text")
+        yield from size(f"{path}[{index}].content", message.content)
 
 
 def roles(path: str, conversation: Conversation) -> Iterator[Violation]:

@@ -150,20 +150,25 @@ class Flight(Generic[V]):
 
     async def _compete(self) -> None:
         """Make what is won, and wait for what others hold until it is there or won."""
-        missing, vain = dict(self._left), Counter[CacheKey]()
+        keys = tuple(self._left)
         self._renew_later()
         # Without a task of its own, which costs as much as all else here; see `cancel`.
         self._boarding = True
         try:
-            await self._ask_for(tuple(missing))
+            await self._ask_for(keys)
         finally:
             self._boarding = False
         if self._called_off:
             return
-        won = self._won(tuple(missing), vain)
-        if len(won) == len(missing):
-            await self._make(won)
-            return
+        if self._held.issuperset(keys):
+            await self._make(keys)
+        else:
+            await self._make_some(keys)
+
+    async def _make_some(self, keys: tuple[CacheKey, ...]) -> None:
+        """Make those of `keys` that were won, while the others are waited for."""
+        missing, vain = dict.fromkeys(keys), Counter[CacheKey]()
+        won = self._won(keys, vain)
         async with asyncio.TaskGroup() as making:
             while True:
                 if won:
@@ -193,8 +198,6 @@ class Flight(Generic[V]):
 
     def _won(self, keys: tuple[CacheKey, ...], vain: Counter[CacheKey]) -> tuple[CacheKey, ...]:
         """Return those of `keys`, just asked for, that this flight has to make, in their order."""
-        if self._held.issuperset(keys):
-            return keys
         lost = [key for key in keys if key not in self._held]
         vain.update(lost)
         given_up = {key for key in lost if vain[key] >= MOST_VAIN}
@@ -223,7 +226,9 @@ class Flight(Generic[V]):
         except Exception as error:
             self._fail(keys, error)
             return
-        self._fail(keys, Upstream(Reason.SERVICE_UNAVAILABLE, "the work ended without a result"))
+        if not self._left.keys().isdisjoint(keys):
+            problem = "the work ended without a result"
+            self._fail(keys, Upstream(Reason.SERVICE_UNAVAILABLE, problem))
 
     def _fail(self, keys: tuple[CacheKey, ...], error: Exception) -> None:
         """Land `error` for those of `keys` that have not landed."""

@@ -112,6 +112,9 @@ class Future:
     """What it cost whoever computed it; None where that is `usage`."""
     charged: Cost | None = None
     """What it took out of the budget; None where that is what `usage` adds up to."""
+    form: object = field(default=None, compare=False, repr=False)
+    """The message that it was read from, as codecs know it, so that a cache need not write it anew;
+    nobody else's, so it may be changed. None where there is none, and in whatever is made of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import fsum
 
@@ -84,41 +84,45 @@ class Group:
         plan = self._request.plan
         if plan is None or plan.aim is None:
             return
-        values = [_values(futures) for futures in self._futures]
+        values = [values_of(futures) for futures in self._futures]
         self._decided = decide(values, plan.aim, plan.tolerance)
         if self._decided is not None:
             self._leads = leads(values, self._decided, self.value_range)
 
+    def futures(self) -> Iterator[FutureResult]:
+        """Yield every future so far."""
+        return (future for futures in self._futures for future in futures)
+
     def usages(self) -> Iterator[Usage]:
         """Yield the usage of every future so far."""
-        return (future.scored.usage for futures in self._futures for future in futures)
+        return (future.scored.usage for future in self.futures())
 
     def summary(self, usage: Usage) -> GroupSummary:
         """Return what holds for the group as a whole."""
         profile = self._profile
         values = self._aggregation.range
+        best, behind = self._standing()
         return GroupSummary(
             profile.name,
             profile.version,
             self._metrics,
             values,
             usage,
-            self._cache_use(),
+            cache_use(self.futures()),
             None if self._decided is None else _told(self._decided),
+            best,
+            behind,
         )
 
-    def _cache_use(self) -> CacheUse:
-        """Count where futures and scores came from; what was given up came from nowhere."""
-        ended = [
-            future.scored
-            for futures in self._futures
-            for future in futures
-            if not future.scored.abandoned
-        ]
-        return CacheUse(
-            Origins.of(one.origin for one in ended),
-            Origins.of(origin for one in ended for origin in one.origins),
-        )
+    def _standing(self) -> tuple[int | None, tuple[Estimate | None, ...]]:
+        """Return the best candidate, and by how much it leads each one."""
+        if self._decided is not None:
+            return self._decided.best, self._leads
+        values = [values_of(futures) for futures in self._futures]
+        decision = decide(values, "best")
+        if decision is None:
+            return None, ()
+        return decision.best, leads(values, decision, self.value_range)
 
     def result(self, candidate: int, seconds: float) -> CandidateResult:
         """Return the candidate's reward, or its failure, from the futures that are in."""
@@ -180,7 +184,16 @@ class Group:
         return MetricSummary(title, mean, len(values), len(outcomes) - len(values))
 
 
-def _values(futures: Sequence[FutureResult]) -> list[float | None]:
+def cache_use(futures: Iterable[FutureResult]) -> CacheUse:
+    """Count where futures and scores came from; what was given up came from nowhere."""
+    ended = [future.scored for future in futures if not future.scored.abandoned]
+    return CacheUse(
+        Origins.of(one.origin for one in ended),
+        Origins.of(origin for one in ended for origin in one.origins),
+    )
+
+
+def values_of(futures: Sequence[FutureResult]) -> list[float | None]:
     """Return the objectives by sample index, None where there is none."""
     values: list[float | None] = [None] * len(futures)
     for future in futures:

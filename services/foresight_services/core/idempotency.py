@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import secrets
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from foresight_services.core.baseline import Drawn
 from foresight_services.core.cache_use import Origin
 from foresight_services.core.cachekey import Keyed, digest
 from foresight_services.core.errors import (
@@ -88,24 +90,38 @@ def asked_for(request: RewardRequest) -> dict[str, Keyed]:
     if request.plan is None:
         # Names and keys of requests without one are those of versions that knew none.
         del fields["plan"]
+    if request.baseline is None:
+        del fields["baseline"]
     return {name: keyed(value) for name, value in fields.items()}
+
+
+_PLAIN: Final = (bool, int, float, str, bytes)
+
+
+_fields: Final[dict[type, tuple[str, ...]]] = {}
+"""The names of the fields of every class that a request is made of."""
 
 
 def keyed(value: object) -> Keyed:
     """Return `value`, part of a request, as something to digest: every field of it."""
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    if value is None or isinstance(value, _PLAIN):
         return value
     if isinstance(value, Mapping):
         return {str(key): keyed(entry) for key, entry in value.items()}
     if isinstance(value, Sequence):
         return [keyed(entry) for entry in value]
     if dataclasses.is_dataclass(value):
-        return {f.name: keyed(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = type(value)
+        names = _fields.get(kind)
+        if names is None:
+            names = _fields[kind] = tuple(field.name for field in dataclasses.fields(value))
+        return {name: keyed(getattr(value, name)) for name in names}
     raise AssertionError(f"a request holds a {type(value).__name__}, which cannot be digested")
 
 
-Told = ScoredFuture | Exception
-"""What a run tells: each future once, then why there are no more."""
+Told = ScoredFuture | Drawn | Exception
+"""What a run tells: each future once, the draws of a baseline before its futures, then why there
+are no more."""
 
 
 class Run:
@@ -153,7 +169,7 @@ class Run:
     def joinable(self) -> bool:
         """Whether another caller can still get a whole answer of it."""
         futures = [told for told in self._told if isinstance(told, ScoredFuture)]
-        if len(futures) == len(self._told):
+        if not any(isinstance(told, Exception) for told in self._told):
             return True
         whole = bool(futures) and self.withdrawal is None
         return whole and all(future.failure is None for future in futures)
@@ -184,8 +200,9 @@ class Run:
         self._attached.discard(attachment)
         if self._attached or self._task is None:
             return None
-        self._task.cancel()
-        return self._task
+        task, self._task = self._task, None
+        task.cancel()
+        return task
 
     async def _live(self, work: Callable[[Run], Awaitable[None]]) -> None:
         ended: Exception = ended_early()
@@ -193,6 +210,10 @@ class Run:
             await work(self)
         except Exception as error:
             ended = error
+        except asyncio.CancelledError as cancelled:
+            # It and the frames of the work hold each other, and with them every future of the run.
+            traceback.clear_frames(cancelled.__traceback__)
+            raise
         finally:
             # However the work ends, there is an end to wait for.
             self._end(ended)
@@ -215,9 +236,11 @@ class Attachment:
         """What was told and not taken yet."""
         self._shared = shared
 
-    def seen(self, future: ScoredFuture) -> ScoredFuture:
-        """Return `future` as this caller sees it: another request's work costs it nothing."""
-        return shared(future) if self._shared else future
+    def seen(self, told: ScoredFuture | Drawn) -> ScoredFuture | Drawn:
+        """Return what was told as this caller sees it: another's work costs it nothing."""
+        if not self._shared:
+            return told
+        return told.shared() if isinstance(told, Drawn) else shared(told)
 
 
 def shared(future: ScoredFuture) -> ScoredFuture:
@@ -240,6 +263,7 @@ class Runs:
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, Run] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def attached(
@@ -262,15 +286,23 @@ class Runs:
                 self._by_key[name.key] = run
             run.start(work)
         attachment = run.attach(shared=joined and name is not None and not name.given)
+        answered = False
         try:
             yield attachment
+            answered = True
         finally:
             work_that_ends = run.leave(attachment)
             if work_that_ends is not None:
                 # First, so that whoever comes next does not attach to what ends.
                 if name is not None and self._by_key.get(name.key) is run:
                     del self._by_key[name.key]
-                await asyncio.gather(work_that_ends, return_exceptions=True)
+                if answered:
+                    # The answer does not wait for the end of what it had to leave out: thousands
+                    # of futures take longer to cancel than the margin before a deadline.
+                    self._ending.add(work_that_ends)
+                    work_that_ends.add_done_callback(self._ending.discard)
+                else:
+                    await asyncio.gather(work_that_ends, return_exceptions=True)
 
 
 def new_group() -> str:

@@ -112,15 +112,17 @@ def as_found(
     results: Sequence[CandidateResult], summary: GroupSummary
 ) -> tuple[tuple[CandidateResult, ...], GroupSummary]:
     """Return an answer as it is given to those who did not pay for it."""
-    found = tuple(
-        replace(result, usage=Usage(), futures=tuple(map(_found, result.futures)))
-        for result in results
-    )
-    futures = [future.scored for result in found for future in result.futures]
+    found = tuple(_result_found(summary.standing(result)) for result in results)
+    baseline = tuple(map(_result_found, summary.baseline))
+    futures = [future.scored for result in (*found, *baseline) for future in result.futures]
     use = CacheUse(
         Origins(found=len(futures)), Origins(found=sum(len(one.scores) for one in futures))
     )
-    return found, replace(summary, usage=Usage(), cache=use)
+    return found, replace(summary, usage=Usage(), cache=use, leads=(), baseline=baseline)
+
+
+def _result_found(result: CandidateResult) -> CandidateResult:
+    return replace(result, usage=Usage(), futures=tuple(map(_found, result.futures)))
 
 
 def _found(future: FutureResult) -> FutureResult:

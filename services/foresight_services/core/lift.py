@@ -12,6 +12,9 @@ reward less the mean of theirs. It errs by the futures and by the draw of the k 
 
 Where all have the same indices this is the sum of the variance components of the two-way crossed
 random model (Searle, Casella & McCulloch 1992, Variance Components, chapter 4).
+
+The interval is Student's with k - 1 degrees of freedom, those of the draws: few responses say
+little of how responses vary, and 1.96 standard errors would hold far less than 95 % of the time.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foresight_services.core.comparison import Values
+from foresight_services.core.estimator import DEFAULT_LEVEL
+from foresight_services.core.interval import ROUNDING, Interval, student_t_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,23 @@ class Lift:
     """Mean of the baseline responses' means."""
     responses: int
     """Baseline responses that have a value."""
+    interval: Interval | None = None
+    """Interval of the lift behind the futures and the draws; None without a standard error, and
+    where that is 0."""
 
 
-def lift(candidate: Values, baseline: Sequence[Values]) -> Lift | None:
+def lift(
+    candidate: Values,
+    baseline: Sequence[Values],
+    *,
+    value_range: tuple[float, float] | None = None,
+    level: float = DEFAULT_LEVEL,
+) -> Lift | None:
     """Return the lift of `candidate` over `baseline`; None where one of them has no value.
 
     Values are by sample index, None where a future failed. A response that the policy gave more
-    than once is in `baseline` as often.
+    than once is in `baseline` as often. `value_range` is that of one value, None if unknown; no
+    lift lies beyond its width.
     """
     rows = [row for row in baseline if any(x is not None for x in row)]
     own = [x for x in candidate if x is not None]
@@ -58,7 +73,26 @@ def lift(candidate: Values, baseline: Sequence[Values]) -> Lift | None:
         between = math.fsum((mean - base) ** 2 for mean in means) / (k - 1) / k
         responses = max(0.0, between - _explained(centred))
         stderr = math.sqrt(futures + responses)
-    return Lift(reward - base + 0.0, stderr, base, k)
+    value = reward - base + 0.0
+    # What differs by rounding alone carries no information.
+    if stderr is None or stderr <= ROUNDING * max(abs(reward), abs(base)):
+        return Lift(value, stderr, base, k)
+    return Lift(value, stderr, base, k, _interval(value, stderr, k - 1, value_range, level))
+
+
+def _interval(
+    value: float,
+    stderr: float,
+    dof: int,
+    value_range: tuple[float, float] | None,
+    level: float,
+) -> Interval:
+    reach = student_t_quantile(level, dof) * stderr
+    low, high = value - reach, value + reach
+    if value_range is not None:
+        width = value_range[1] - value_range[0]
+        low, high = max(low, 0.0 - width), min(high, width)
+    return Interval(low, high, level, "student_t")
 
 
 def _mean(values: Values) -> float:

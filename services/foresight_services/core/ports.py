@@ -24,11 +24,13 @@ from foresight_services.core.future import (
     SimulationRequest,
     Wanted,
 )
+from foresight_services.core.message_request import MessageRequest, SampledMessage
 from foresight_services.core.objective import JsonValue
 from foresight_services.core.task import PolicyRef, Task
 from foresight_services.core.usage import Ledger, ModelUsage
 
 if TYPE_CHECKING:
+    from foresight_services.core.opening_turns import SharedDraw
     from foresight_services.core.subject import Subject
 
 ModelRole = Literal["user", "policy", "judge"]
@@ -128,6 +130,8 @@ class ChatRequest:
     """Whether a prompted policy is given the configured system prompt."""
     proactive: bool = False
     """Whether a prompted policy is told to be proactive."""
+    shared: SharedDraw | None = None
+    """The call that draws this reply together with others; None for a call of its own."""
 
     @property
     def messages(self) -> Conversation:
@@ -257,6 +261,15 @@ class Simulator(Protocol):
         self, request: SimulationRequest, *, deadline: float | None = None
     ) -> AsyncGenerator[Future, None]:
         """Yield every future that was asked for once, as it ends.
+
+        `deadline` is in the time of the clock. Close the iterator to cancel what is left.
+        """
+        ...
+
+    def sample_messages(
+        self, request: MessageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[SampledMessage, None]:
+        """Yield every message that was asked for once, as it ends; a failure is that sample's own.
 
         `deadline` is in the time of the clock. Close the iterator to cancel what is left.
         """

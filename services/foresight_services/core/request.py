@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
-from foresight_services.core import checks
+from foresight_services.core import baseline, checks
 from foresight_services.core.allocation import SamplePlan
+from foresight_services.core.baseline import BaselinePlan
 from foresight_services.core.budget import NO_LIMIT, Budget
 from foresight_services.core.cache_use import CacheMode
 from foresight_services.core.conversation import Conversation
@@ -56,6 +57,8 @@ class RewardQuery:
     """Futures to simulate, or the most of them."""
     sampling: SamplingQuery = SamplingQuery()
     """What decides how many there are up to `samples_max`."""
+    baseline: int | None = None
+    """Responses that the policy gives itself, to compare with; None for none."""
     seed: int = 0
     """Seed of every draw."""
     policy: PolicyRef = field(default_factory=PolicyRef)
@@ -104,6 +107,8 @@ class RewardRequest:
     cache: CacheMode = CacheMode.DEFAULT
     plan: SamplePlan | None = None
     """How outcomes decide the number of futures; None where every candidate gets `samples_max`."""
+    baseline: BaselinePlan | None = None
+    """What the policy gives itself, to compare with; None for nothing."""
 
     @property
     def samples_first(self) -> int:
@@ -149,6 +154,17 @@ def resolve(query: RewardQuery, presets: Mapping[str, Preset]) -> RewardRequest:
         job=query.job,
         personas=query.personas or preset.personas,
         cache=CacheMode(query.cache or CacheMode.DEFAULT),
+        baseline=_baseline(query),
+    )
+
+
+def _baseline(query: RewardQuery) -> BaselinePlan | None:
+    if query.baseline is None:
+        return None
+    return BaselinePlan(
+        query.baseline,
+        share_of(query.baseline, query.system_prompt_share),
+        share_of(query.baseline, query.proactive_share),
     )
 
 
@@ -295,6 +311,7 @@ def _simulation(query: RewardQuery) -> Iterator[Violation]:
     yield from query.sampling.violations(
         query.samples_min, query.samples_max, len(query.candidates)
     )
+    yield from baseline.violations(query.baseline, len(query.candidates))
     if len(query.personas) > MAX_PERSONAS:
         problem = f"has {len(query.personas)} entries; at most {MAX_PERSONAS}"
         yield Violation("simulation.personas", problem)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from foresight_services.core.budget import NO_LIMIT, Budget
 from foresight_services.core.cache_use import Origin
+from foresight_services.core.errors import NotImplementedHere
 from foresight_services.core.future import Future, SimulationRequest
+from foresight_services.core.message_request import MessageRequest, SampledMessage
 from foresight_services.core.objective import Objective
 from foresight_services.core.request import RewardQuery, with_objective
 from foresight_services.core.result import CandidateResult
@@ -48,6 +50,7 @@ class RescoreQuery:
             candidates=(kept.candidates[record.result.index],),
             samples_max=kept.samples_max if plain else len(record.result.futures),
             sampling=SamplingQuery(),
+            baseline=None,
             objective=with_objective(self.objective, kept.objective),
             request_id="",
             budget=self.budget,
@@ -76,6 +79,14 @@ class StoredFutures:
         for which in request.futures:
             if which.sample in kept:
                 yield replace(kept[which.sample], id=which)
+
+    async def sample_messages(
+        self, request: MessageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[SampledMessage, None]:
+        """Refuse: nothing is drawn anew."""
+        del request, deadline
+        raise NotImplementedHere("SampleMessages")
+        yield
 
     def _futures(self) -> Iterator[Future]:
         for future in self._result.futures:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from foresight_services.core.cache_use import CacheUse, Origin
@@ -18,6 +18,7 @@ from foresight_services.core.future import (
     MetricScore,
     SimulatedFuture,
 )
+from foresight_services.core.lift import Lift
 from foresight_services.core.objective import Range
 from foresight_services.core.usage import Usage, total
 
@@ -139,6 +140,8 @@ class Reward:
     """Mean, standard error and interval."""
     complete: bool
     """Whether every future that was asked for is in it."""
+    lift: Lift | None = None
+    """How much it is above the baseline; None without one, and where none of it has a reward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,12 @@ class CandidateResult:
     """What it is kept under; empty where it is not."""
     behind_best: Estimate | None = None
     """By how much the best candidate leads, from the sample indices that both have; None for the
-    best itself, where there is no such index, and where nothing was to be decided."""
+    best itself, where there is no such index, and where the group's end tells it (`GroupSummary`).
+    """
+    response: str = ""
+    """The response itself, where the policy drew it for a baseline."""
+    whole: bool = True
+    """Whether the baseline that it is compared with lacks nothing; not kept and not sent."""
 
     @property
     def status(self) -> str:
@@ -211,3 +219,16 @@ class GroupSummary:
     """What the cache did for it."""
     decision: GroupDecision | None = None
     """The decision; None where none was asked for, or no candidate has a value."""
+    best: int | None = None
+    """The candidate that others are compared with; None where no candidate has a value."""
+    leads: tuple[Estimate | None, ...] = ()
+    """By how much it leads each candidate; see `CandidateResult`. Empty where there is no best."""
+    baseline: tuple[CandidateResult, ...] = ()
+    """The responses of the baseline, one for each draw."""
+
+    def standing(self, result: CandidateResult) -> CandidateResult:
+        """Return `result`, one of the group's, with how far it is behind the best one."""
+        if result.behind_best is not None or not self.leads:
+            return result
+        lead = self.leads[result.index]
+        return result if lead is None else replace(result, behind_best=lead)

@@ -16,6 +16,9 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
+from foresight_services.core.admission import is_refusal
+from foresight_services.core.baseline import Drawn
+from foresight_services.core.baseline_futures import baseline_futures
 from foresight_services.core.cache_use import CacheMode, Origin
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import (
@@ -26,7 +29,7 @@ from foresight_services.core.errors import (
     NotImplementedHere,
     failure_from,
 )
-from foresight_services.core.group import Group
+from foresight_services.core.group_records import GroupRecords
 from foresight_services.core.idempotency import (
     Attachment,
     Played,
@@ -41,6 +44,7 @@ from foresight_services.core.kept_answers import (
     KeptAnswer,
     Standing,
 )
+from foresight_services.core.lifted_group import LiftedGroup
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
 from foresight_services.core.ports import Clock, Evaluator, Simulator, Telemetry
@@ -56,7 +60,6 @@ from foresight_services.core.reward_store import (
     KEEPING,
     Answer,
     GroupRecord,
-    GroupRecords,
     RewardRecord,
     RewardStore,
 )
@@ -155,14 +158,14 @@ class Rewards:
             run = attachment.run
             async with until(stop, self._clock):
                 metrics = await run.metrics()
-            group = Group(request, metrics)
+            group = LiftedGroup(request, metrics)
             records = self._records(query, request, group)
             async with aclosing(self._scored(request, attachment, stop)) as scored:
-                async for future in scored:
-                    complete = group.add(future)
-                    # Progress ends at the deadline: there may be no time to tell of thousands.
-                    if not future.abandoned:
-                        yield FutureFinished(future.id, future.failure is None)
+                async for told in scored:
+                    complete = group.add(told)
+                    progress = _progress(told, request)
+                    if progress is not None:
+                        yield progress
                     for candidate in complete:
                         result = self._finish(group, candidate, start)
                         yield result if records is None else records.add(result, run)
@@ -209,6 +212,8 @@ class Rewards:
         futures = len(request.candidates) * request.samples_max
         if request.plan is not None and request.plan.total is not None:
             futures = min(futures, request.plan.total)
+        if request.baseline is not None:
+            futures += request.baseline.responses * request.samples_max
         needed = self._margin + futures * SECONDS_TO_ANSWER_PER_FUTURE
         # Where even that is too little, an answer from few futures is the best there is.
         return min(needed, left / 2)
@@ -261,26 +266,26 @@ class Rewards:
         self._telemetry.cache_answered("score", Origin.FOUND, kept.use.scores.found)
 
     def _records(
-        self, query: RewardQuery, request: RewardRequest, group: Group
+        self, query: RewardQuery, request: RewardRequest, group: LiftedGroup
     ) -> GroupRecords | None:
         """Return where results are kept; None where the request leaves nothing behind."""
         if self._store is None or request.cache not in KEEPING:
             return None
         record = GroupRecord(completed(query, request), group.summary(Usage()))
-        return self._store.records(record)
+        return GroupRecords(self._store, record)
 
     def _work(self, request: RewardRequest, stop: float | None) -> RewardWork:
-        def charge(future: ScoredFuture) -> None:
-            """Tell the operator what a future of a training job cost."""
+        def charge(usage: Usage) -> None:
+            """Tell the operator what a part of a training job cost."""
             if request.job:
-                for role, spent in future.usage.models.items():
+                for role, spent in usage.models.items():
                     self._telemetry.job_spent(request.job, role, spent)
 
         return RewardWork(
             self._simulator, self._evaluator, self._policies, self._clock, request, stop, charge
         )
 
-    def _finish(self, group: Group, candidate: int, start: float) -> CandidateResult:
+    def _finish(self, group: LiftedGroup, candidate: int, start: float) -> CandidateResult:
         seconds = self._clock.now() - start
         result = group.result(candidate, seconds)
         self._telemetry.reward_finished(result.status, seconds)
@@ -288,28 +293,38 @@ class Rewards:
 
     async def _scored(
         self, request: RewardRequest, attachment: Attachment, stop: float | None
-    ) -> AsyncGenerator[ScoredFuture, None]:
-        """Yield every future of `request` once, scored or failed, until `stop` at the latest."""
+    ) -> AsyncGenerator[ScoredFuture | Drawn, None]:
+        """Yield every future of `request` once, scored or failed, until `stop` at the latest.
+
+        Those of its baseline come after the draws.
+        """
         missing = dict.fromkeys(futures_of(request))
+        to_draw = 0 if request.baseline is None else request.baseline.responses
         begun = False
         heard, run = attachment.heard, attachment.run
         # The alarm takes its place in the queue: what finished before the deadline still counts.
         alarm = None if stop is None else self._alarm(stop, heard)
         try:
-            while missing:
+            while missing or to_draw:
                 told = await heard.get()
                 if isinstance(told, Exception):
                     failure = failure_from(told)
                     if _refused(failure, told, run) and not begun:
                         raise run.again(told)
                     break
-                begun = True
-                del missing[told.id]
-                missing.update(dict.fromkeys(told.asked))
+                if isinstance(told, Drawn):
+                    to_draw = 0
+                    missing.update(dict.fromkeys(baseline_futures(request, told)))
+                else:
+                    begun = begun or told.id.candidate < len(request.candidates)
+                    del missing[told.id]
+                    missing.update(dict.fromkeys(told.asked))
                 yield attachment.seen(told)
         finally:
             if alarm is not None:
                 alarm.cancel()
+        if to_draw:
+            yield Drawn.failed(to_draw, failure)
         for which in missing:
             yield ScoredFuture(which, None, (), failure, Usage(), abandoned=True)
 
@@ -320,7 +335,16 @@ class Rewards:
 
 def _refused(failure: Failure, told: Exception, run: Run) -> bool:
     """Tell whether the whole request was refused, not only what was left of it."""
-    return failure.family in REFUSED and told is not run.withdrawal
+    refused = failure.family in REFUSED or is_refusal(failure)
+    return refused and told is not run.withdrawal
+
+
+def _progress(told: ScoredFuture | Drawn, request: RewardRequest) -> FutureFinished | None:
+    """Return what is told of the progress; of a baseline nothing is."""
+    if isinstance(told, Drawn) or told.id.candidate >= len(request.candidates):
+        return None
+    # Progress ends at the deadline: there may be no time to tell of thousands.
+    return None if told.abandoned else FutureFinished(told.id, told.failure is None)
 
 
 def _events(answer: Answer) -> Iterator[Event]:
@@ -328,5 +352,5 @@ def _events(answer: Answer) -> Iterator[Event]:
     for result in answer.results:
         for future in result.futures:
             yield FutureFinished(future.scored.id, future.scored.failure is None)
-        yield result
+        yield answer.summary.standing(result)
     yield answer.summary

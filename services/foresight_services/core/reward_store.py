@@ -22,17 +22,15 @@ from foresight_services.core.cache import Cache, CacheKey
 from foresight_services.core.cache_use import CacheMode
 from foresight_services.core.cachekey import digest
 from foresight_services.core.errors import NotFound, Reason
-from foresight_services.core.idempotency import RequestName, Run, new_group
+from foresight_services.core.estimator import Estimate
+from foresight_services.core.idempotency import RequestName
 from foresight_services.core.kept_answers import (
     AnswerCodec,
     KeptAnswer,
-    answer_key,
     as_found,
-    fingerprint_of,
-    identities_of,
 )
-from foresight_services.core.request import RewardQuery, RewardRequest
-from foresight_services.core.result import CandidateResult, GroupSummary, Reward
+from foresight_services.core.request import RewardQuery
+from foresight_services.core.result import CandidateResult, GroupSummary
 
 REWARDS: Final = "reward"
 """Namespace of kept rewards."""
@@ -111,6 +109,14 @@ class RecordCodec(AnswerCodec, Protocol):
         """Return the result."""
         ...
 
+    def encode_leads(self, summary: GroupSummary) -> bytes:
+        """Return by how much the best candidate of a group leads the others."""
+        ...
+
+    def decode_lead(self, stored: bytes, candidate: int) -> Estimate | None:
+        """Return by how much it leads one; None where nothing tells."""
+        ...
+
     def encode_answer(self, answer: AnswerRecord) -> bytes:
         """Return `answer` as it is kept."""
         ...
@@ -146,10 +152,6 @@ class RewardStore:
         self._waiting: dict[CacheKey, Callable[[], bytes]] = {}
         self._writer: asyncio.Task[None] | None = None
 
-    def records(self, group: GroupRecord) -> GroupRecords:
-        """Return where the results of one group are kept."""
-        return GroupRecords(self, group)
-
     def keep_group(self, name: str, group: GroupRecord) -> None:
         """Keep what the results of the group called `name` share."""
         self._keep(_group_key(name), lambda: self._codec.encode_group(group))
@@ -158,6 +160,10 @@ class RewardStore:
         """Keep one result of the group called `name`."""
         key = _result_key(name, result.index)
         self._keep(key, lambda: self._codec.encode_result(result))
+
+    def keep_leads(self, name: str, summary: GroupSummary) -> None:
+        """Keep what the end of the group called `name` tells of its results."""
+        self._keep(_leads_key(name), lambda: self._codec.encode_leads(summary))
 
     def keep_answer(self, request: RequestName, answer: AnswerRecord) -> None:
         """Keep what `request` was answered with."""
@@ -172,10 +178,14 @@ class RewardStore:
         named = _ID.fullmatch(reward_id)
         if named is not None:
             name, index = named[1], int(named[2])
-            shared, own = await self._read(_group_key(name), _result_key(name, index))
+            keys = (_group_key(name), _result_key(name, index), _leads_key(name))
+            shared, own, leads = await self._read(*keys)
             group = None if shared is None else self._codec.decode_group(shared)
             result = None if own is None else self._codec.decode_result(own)
             if group is not None and result is not None:
+                if leads is not None and result.behind_best is None:
+                    behind = self._codec.decode_lead(leads, index)
+                    result = replace(result, behind_best=behind)
                 return RewardRecord(group, result)
         raise NotFound(
             Reason.UNKNOWN_REWARD,
@@ -257,70 +267,16 @@ class RewardStore:
         return [found[key] for key in keys]
 
 
-class GroupRecords:
-    """The results of one caller's group on their way into the store."""
-
-    def __init__(self, store: RewardStore, group: GroupRecord) -> None:
-        self._store = store
-        self._group = group
-        self._own = new_group()
-        self._kept: set[str] = set()
-        self._results: list[CandidateResult] = []
-
-    def add(self, result: CandidateResult, run: Run) -> CandidateResult:
-        """Keep `result`, found by `run`, and return it with its id.
-
-        All who are attached to a run by its name have one answer: a candidate's first complete
-        result is everybody's. What a deadline cut short is its caller's alone.
-        """
-        one_answer = _given(run) and _complete(result)
-        found = run.results.get(result.index) if one_answer else None
-        if found is None:
-            name = run.group if one_answer else self._own
-            found = replace(result, reward_id=f"{name}-{result.index}")
-            if name not in self._kept:
-                self._kept.add(name)
-                self._store.keep_group(name, self._group)
-            self._store.keep_result(name, found)
-            if one_answer:
-                run.results[found.index] = found
-        self._results.append(found)
-        return found
-
-    def end(self, summary: GroupSummary, run: Run, request: RewardRequest) -> None:
-        """Keep the answer, if it is complete: under its caller's name for it, and for its content.
-
-        Args:
-            summary: what holds for the group.
-            run: who made it.
-            request: what was asked, its defaults filled in.
-        """
-        if not all(map(_complete, self._results)):
-            return
-        if run.name is not None and _given(run):
-            answer = AnswerRecord(run.name.content, run.group, len(self._results), summary)
-            self._store.keep_answer(run.name, answer)
-        assert run.played is not None, "a run with results is open"
-        identities = identities_of(summary.metrics)
-        key = answer_key(request, run.played, fingerprint_of(self._results), identities)
-        if key is not None:
-            self._store.keep_whole(key, self._results, summary)
-
-
-def _given(run: Run) -> bool:
-    return run.name is not None and run.name.given
-
-
-def _complete(result: CandidateResult) -> bool:
-    return isinstance(result.outcome, Reward) and result.outcome.complete
-
-
 def _group_key(name: str) -> CacheKey:
     return CacheKey(REWARDS, digest("reward group", {"name": name}))
 
 
 def _result_key(name: str, index: int) -> CacheKey:
     return CacheKey(REWARDS, digest("reward result", {"name": name, "candidate": index}))
+
+
+def _leads_key(name: str) -> CacheKey:
+    return CacheKey(REWARDS, digest("reward leads", {"name": name}))
 
 
 def _named_key(request: RequestName) -> CacheKey:

@@ -6,15 +6,18 @@ the moment it ends, and waits for no other.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from foresight_services.core.budget import Budget, divide
+from foresight_services.core.baseline_work import BaselineWork
+from foresight_services.core.budget_parts import parts_of, simulators_share
 from foresight_services.core.deadline import until
 from foresight_services.core.errors import Failure, InvalidInput, Violation, failure_from
 from foresight_services.core.future import (
     EvaluationItem,
+    EvaluationSetup,
     Future,
     FutureId,
     SimulationRequest,
@@ -27,6 +30,7 @@ from foresight_services.core.ports import Clock, EvaluationSession, Evaluator, S
 from foresight_services.core.request import RewardRequest
 from foresight_services.core.result import ScoredFuture
 from foresight_services.core.sampled_futures import SampledFutures
+from foresight_services.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,14 @@ class RewardWork:
     """The request."""
     stop: float | None
     """When all of it ends; None where its callers keep their own deadlines."""
-    charge: Callable[[ScoredFuture], None]
-    """Told of every future that was paid for."""
+    charge: Callable[[Usage], None]
+    """Told of all that was paid for."""
 
     async def __call__(self, run: Run) -> None:
         """Tell `run` every future once, and at the end why there are no more."""
         async with (
             self.policies.using(self.request.policy) as policy,
-            self._session() as session,
+            self._session(self._setup()) as session,
         ):
             # Refuses, before anything is simulated, what the metrics cannot give the objective.
             group = Group(self.request, session.metrics)
@@ -60,14 +64,18 @@ class RewardWork:
             policy.when_withdrawn(run.withdraw)
             await self._simulate(policy, session, run, group)
 
+    def _setup(self) -> EvaluationSetup:
+        """Return what the evaluation of the candidates is set up with."""
+        return replace(setup_of(self.request), budget=parts_of(self.request).candidates)
+
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[EvaluationSession]:
+    async def _session(self, setup: EvaluationSetup) -> AsyncIterator[EvaluationSession]:
         """Open the evaluation; its complaints are about the request's objective."""
         async with AsyncExitStack() as stack:
             try:
                 async with until(self.stop, self.clock):
                     session = await stack.enter_async_context(
-                        self.evaluator.open(setup_of(self.request), deadline=self.stop)
+                        self.evaluator.open(setup, deadline=self.stop)
                     )
             except InvalidInput as error:
                 raise _within(error, "metrics", "objective") from error
@@ -76,8 +84,46 @@ class RewardWork:
     async def _simulate(
         self, policy: PolicyUse, session: EvaluationSession, run: Run, group: Group
     ) -> None:
+        simulation = self._simulation(policy, session)
+
+        def score(future: Future) -> Awaitable[ScoredFuture]:
+            return self._scored(session, future)
+
+        def tell(scored: ScoredFuture) -> None:
+            self.charge(scored.usage)
+            run.tell(scored)
+
+        plan = self.request.plan
+        futures = SampledFutures(self.simulator, simulation, plan, group, score, tell)
+        if self.request.baseline is None:
+            ended = await futures.play(self.stop)
+        else:
+            baseline = BaselineWork(
+                plan=self.request.baseline,
+                request=self.request,
+                simulation=simulation,
+                shares=parts_of(self.request),
+                metrics=session.metrics,
+                simulator=self.simulator,
+                opened=self._session,
+                score=self._scored,
+                charge=self.charge,
+                run=run,
+                stop=self.stop,
+            )
+            async with asyncio.TaskGroup() as tasks:
+                beside = tasks.create_task(baseline.play())
+                ended = await futures.play(self.stop)
+                if ended is not None:
+                    beside.cancel()
+        if isinstance(ended, InvalidInput):
+            ended = _within(ended, "personas", "simulation")
+        raise ended or ended_early()
+
+    def _simulation(self, policy: PolicyUse, session: EvaluationSession) -> SimulationRequest:
+        """Return what is simulated of the candidates."""
         request = self.request
-        simulation = SimulationRequest(
+        return SimulationRequest(
             task=request.task,
             prefix=request.prefix,
             candidates=request.candidates,
@@ -89,25 +135,11 @@ class RewardWork:
             system_prompt_samples=request.system_prompt_samples,
             proactive_samples=request.proactive_samples,
             published=policy.published,
-            budget=_simulators_share(request, session),
+            budget=simulators_share(parts_of(request).candidates, request, session),
             personas=request.personas,
             cache=request.cache,
             job=request.job,
         )
-
-        def score(future: Future) -> Awaitable[ScoredFuture]:
-            return self._scored(session, future)
-
-        def tell(scored: ScoredFuture) -> None:
-            self.charge(scored)
-            run.tell(scored)
-
-        plan = request.plan
-        futures = SampledFutures(self.simulator, simulation, plan, group, score, tell)
-        ended = await futures.play(self.stop)
-        if isinstance(ended, InvalidInput):
-            ended = _within(ended, "personas", "simulation")
-        raise ended or ended_early()
 
     async def _scored(self, session: EvaluationSession, future: Future) -> ScoredFuture:
         """Score one future; a failure is this future's own."""
@@ -142,10 +174,3 @@ def _within(error: InvalidInput, name: str, parent: str) -> InvalidInput:
             for v in error.violations
         )
     )
-
-
-def _simulators_share(request: RewardRequest, session: EvaluationSession) -> Budget:
-    """Return what the evaluator, which divides by the same rule, leaves of the budget."""
-    judge_calls = sum(metric.judge_calls for metric in session.metrics)
-    turns = request.horizon_messages
-    return divide(request.budget, turns=turns, judge_calls=judge_calls).simulator

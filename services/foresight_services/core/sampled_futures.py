@@ -16,6 +16,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from foresight_services.core.allocation import SamplePlan, Sampling
+from foresight_services.core.baseline import spread
 from foresight_services.core.checks import MAX_SAMPLES
 from foresight_services.core.errors import Failure, Reason
 from foresight_services.core.future import Future, FutureId, SimulationRequest
@@ -39,6 +40,9 @@ class SampledFutures:
         group: Group,
         score: Scored,
         tell: Callable[[ScoredFuture], None],
+        *,
+        first_candidate: int = 0,
+        fixed: bool = False,
     ) -> None:
         """Prepare the futures.
 
@@ -49,6 +53,9 @@ class SampledFutures:
             group: knows the objective.
             score: scores a future.
             tell: told every future once.
+            first_candidate: the candidates before it are the business of others.
+            fixed: whether the futures that every candidate gets in any case are all, and the plan
+                tells only how prompts are spread over sample indices.
         """
         self._simulator = simulator
         self._simulation = simulation
@@ -60,8 +67,10 @@ class SampledFutures:
         self._deadline: float | None = None
         self._ended: Exception | None = None
         if plan is not None:
-            self._sampling = Sampling(plan, len(simulation.candidates), group.value_range)
-            if simulation.budget.limited:
+            if not fixed:
+                count = len(simulation.candidates) - first_candidate
+                self._sampling = Sampling(plan, count, group.value_range, first=first_candidate)
+            if simulation.budget.limited and simulation.shared is None:
                 shared = SharedBudget(
                     simulation.budget, calls_per_future=simulation.horizon_messages
                 )
@@ -71,8 +80,10 @@ class SampledFutures:
         """Tell all futures; return why a simulation ended that could not give all of its own."""
         self._deadline = deadline
         async with asyncio.TaskGroup() as tasks:
-            if self._sampling is None:
+            if self._plan is None:
                 await self._simulate(self._simulation, tasks)
+            elif self._sampling is None:
+                self._begin(self._simulation.futures, tasks)
             else:
                 self._begin(self._sampling.begin(), tasks)
         return self._ended
@@ -131,11 +142,3 @@ class SampledFutures:
             self._sampling = None
             return ()
         return self._sampling.ended(scored.id, None)
-
-
-def spread(index: int, count: int, among: int) -> bool:
-    """Tell whether `index` is one of `count` indices that are spread evenly among so many.
-
-    However few of them are taken from the first one on, the share of these is kept.
-    """
-    return (index + 1) * count // among > index * count // among

@@ -8,9 +8,8 @@ that no longer fits into a model's context ends as it stands, or is left out, as
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from itertools import chain
 from typing import Final, Literal
 
@@ -19,13 +18,12 @@ from foresight_services.core.admission import Admission
 from foresight_services.core.budget import Account, purse_of
 from foresight_services.core.conversation import Conversation, Message, next_speaker
 from foresight_services.core.deadline import until
+from foresight_services.core.drawn_samples import Sample, draw_samples
 from foresight_services.core.errors import (
     DeadlinePassed,
     DomainError,
     Failure,
-    NotFound,
     Reason,
-    Violation,
     failure_from,
 )
 from foresight_services.core.fanout import as_finished
@@ -36,6 +34,9 @@ from foresight_services.core.future import (
     SimulationRequest,
     Termination,
 )
+from foresight_services.core.held_policy import held_policy
+from foresight_services.core.message_request import MessageRequest, SampledMessage
+from foresight_services.core.opening_turns import OpeningTurns, SharedDraw, opening_seed
 from foresight_services.core.policies import PublishedModels
 from foresight_services.core.ports import (
     ChatModel,
@@ -47,48 +48,36 @@ from foresight_services.core.ports import (
     ResolvedPolicy,
     Telemetry,
 )
+from foresight_services.core.sampled_messages import SampledMessages
 from foresight_services.core.seeds import derive_seed
 from foresight_services.core.shared_budget import account_of
-from foresight_services.core.simulation_checks import violations
-from foresight_services.core.suggest import one_of
-from foresight_services.core.task import PolicyRef, Task
+from foresight_services.core.simulation_checks import unknown_personas, violations
+from foresight_services.core.task import PolicyRef
 from foresight_services.core.usage import Ledger, Usage
 
 MOST_WAITING_FUTURES: Final = 262_144
 """Futures that wait for a place by default: as many as one request may ask for."""
 
+DRAWS: Final = 2
+"""Version of what is drawn by which seed; another one plays other futures for equal requests."""
+
 OnContextExhausted = Literal["score", "exclude"]
 """What becomes of a future that no longer fits: scored as it stands, or a failure of its own."""
 
 
-def seen_by_policy(task: Task) -> Task:
-    """Return what the policy may know of `task`: neither goal nor reference nor their like."""
-    return replace(task, goal="", reference="", guidance="", metadata={})
+def _openings(request: SimulationRequest, samples: Mapping[int, Sample]) -> OpeningTurns:
+    """Return the first user turns of `request`, alike where goal and persona are."""
 
+    def told(sample: int) -> tuple[str, str]:
+        return samples[sample].goal, samples[sample].persona
 
-def seen_by_user(task: Task, goal: str) -> Task:
-    """Return what the user simulator may know of `task`: the goal, not the known good answer."""
-    return replace(task, goal=goal, reference="", metadata={})
+    return OpeningTurns(request.futures, lambda one, other: told(one) == told(other))
 
 
 def _unknown(policy: PolicyRef) -> str:
     """Return that nothing is known of what determines futures of `policy`."""
     del policy
     return ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """What holds for all futures of one sample index."""
-
-    goal: str
-    """What the user wants."""
-    persona: str
-    """Who the user is; empty for nobody in particular."""
-    user: Task
-    """What the user may know."""
-    policy: Task
-    """What the policy may know."""
 
 
 class Simulation:
@@ -123,31 +112,52 @@ class Simulation:
         self._personas = personas
         self._on_context_exhausted = on_context_exhausted
         self._fingerprint = fingerprint
+        self._messages = SampledMessages(
+            user=user,
+            policies=policies,
+            published=published,
+            goals=goals,
+            personas=personas,
+            clock=clock,
+            telemetry=telemetry,
+            admission=self._admission,
+            fingerprint=fingerprint,
+        )
 
     async def fingerprint(self, policy: PolicyRef, *, deadline: float | None = None) -> str:
         """Return the digest of what determines futures of `policy`; see the port."""
         del deadline
         return self._fingerprint(policy)
 
+    def sample_messages(
+        self, request: MessageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[SampledMessage, None]:
+        """Yield every sample of `request` once, as it ends; see the port."""
+        return self._messages.sample(request, deadline=deadline)
+
     async def simulate(
         self, request: SimulationRequest, *, deadline: float | None = None
     ) -> AsyncGenerator[Future, None]:
         """Yield every future of `request` once, as it ends; see the port."""
-        checks.require(chain(violations(request), self._unknown_personas(request)))
+        unknown = unknown_personas(request.personas, self._personas)
+        checks.require(chain(violations(request), unknown))
         self._goals.check(request.task)
         # Before anything is opened or drawn: a refusal costs nothing.
         places = self._admission.enter(
             request.job, len(request.futures), bounded=not request.follow_up
         )
         try:
-            async with self._policy(request, deadline) as policy:
-                samples = self._draw_samples(request)
+            async with held_policy(
+                request, self._policies, self._published, clock=self._clock, deadline=deadline
+            ) as policy:
+                samples = draw_samples(request, self._goals, self._personas)
+                openings = _openings(request, samples)
                 asked = self._clock.now()
                 account = account_of(request.shared, request.budget, request.horizon_messages)
                 finished = as_finished(
                     request.futures,
                     lambda which: self._future(
-                        request, policy, samples[which.sample], which, asked, deadline, account
+                        request, policy, samples, openings, which, asked, deadline, account
                     ),
                     places=places,
                     clock=self._clock,
@@ -160,47 +170,12 @@ class Simulation:
         finally:
             places.leave()
 
-    @asynccontextmanager
-    async def _policy(
-        self, request: SimulationRequest, deadline: float | None
-    ) -> AsyncIterator[ResolvedPolicy]:
-        """Hold the policy for the whole request, so that its futures finish on one version."""
-        version = request.published
-        if version is None:
-            yield await self._policies.resolve(request.policy, request.task)
-            return
-        if self._published is None:
-            raise NotFound(
-                Reason.UNKNOWN_POLICY,
-                "this simulator plays no published policies",
-                metadata={"policy": version.ref.name, "version": str(version.ref.version)},
-            )
-        async with AsyncExitStack() as stack:
-            async with until(deadline, self._clock):
-                model = await stack.enter_async_context(self._published.open(version))
-            yield ResolvedPolicy(version.ref, model)
-
-    def _draw_samples(self, request: SimulationRequest) -> Mapping[int, _Sample]:
-        """Return what holds for each sample index, whatever the candidate."""
-        task, seed = request.task, request.seed
-        policy = seen_by_policy(task)
-        drawn: dict[int, _Sample] = {}
-        for sample in {which.sample for which in request.futures}:
-            goal = task.goal or self._goals.draw(
-                task, request.prefix, derive_seed(seed, sample, "goal")
-            )
-            persona = ""
-            if self._personas is not None:
-                draw = derive_seed(seed, sample, "persona")
-                persona = self._personas.draw(draw, request.personas)
-            drawn[sample] = _Sample(goal, persona, seen_by_user(task, goal), policy)
-        return drawn
-
     async def _future(
         self,
         request: SimulationRequest,
         policy: ResolvedPolicy,
-        drawn: _Sample,
+        samples: Mapping[int, Sample],
+        openings: OpeningTurns,
         which: FutureId,
         asked: float,
         deadline: float | None,
@@ -220,7 +195,14 @@ class Simulation:
                     self._telemetry.futures_in_flight(+1)
                     try:
                         outcome = await self._play(
-                            request, policy, drawn, which, said, ledger, deadline
+                            request,
+                            policy,
+                            samples[which.sample],
+                            openings.of(which),
+                            which,
+                            said,
+                            ledger,
+                            deadline,
                         )
                     finally:
                         self._telemetry.futures_in_flight(-1)
@@ -242,13 +224,14 @@ class Simulation:
         self,
         request: SimulationRequest,
         policy: ResolvedPolicy,
-        drawn: _Sample,
+        drawn: Sample,
+        opens: SharedDraw | None,
         which: FutureId,
         said: list[Message],
         ledger: Ledger,
         deadline: float | None,
     ) -> SimulatedFuture:
-        """Take turns; every message is appended to `said` when it is known."""
+        """Take turns, the first as `opens`; a message is appended to `said` when it is known."""
         seed, sample = request.seed, which.sample
         candidate = Message("assistant", request.candidates[which.candidate])
         opening: Conversation = (*request.prefix, candidate)
@@ -265,13 +248,18 @@ class Simulation:
                 role="user" if speaker == "user" else "policy",
                 task=facts,
                 conversation=conversation,
-                seed=derive_seed(seed, sample, speaker, index),
+                seed=(
+                    derive_seed(seed, sample, speaker, index)
+                    if index
+                    else opening_seed(seed, sample)
+                ),
                 max_tokens=request.max_message_tokens,
                 ledger=ledger,
                 deadline=deadline,
                 persona=drawn.persona if speaker == "user" else "",
                 system_prompt=speaker != "user" and sample < request.system_prompt_samples,
                 proactive=speaker != "user" and sample < request.proactive_samples,
+                shared=None if index else opens,
             )
             try:
                 reply = await model.complete(asked)
@@ -286,10 +274,3 @@ class Simulation:
                 termination = Termination.USER_ENDED
                 break
         return SimulatedFuture(drawn.goal, tuple(said), termination, policy.ref, drawn.persona)
-
-    def _unknown_personas(self, request: SimulationRequest) -> Iterator[Violation]:
-        """Yield every persona that the simulator has not; rules play none and take any name."""
-        known = () if self._personas is None else self._personas.names
-        for index, name in enumerate(request.personas):
-            if known and name not in known:
-                yield Violation(f"personas[{index}]", one_of(name, known))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from foresight_services.core import checks, published
 from foresight_services.core.errors import Violation
 from foresight_services.core.future import SimulationRequest
+from foresight_services.core.ports import Personas
+from foresight_services.core.suggest import one_of
 
 
 def violations(request: SimulationRequest) -> Iterator[Violation]:
@@ -37,3 +39,11 @@ def violations(request: SimulationRequest) -> Iterator[Violation]:
         yield from published.violations("published", ref, source)
         if ref != request.policy:
             yield Violation("published.ref", "is not `policy`, the version that is asked for")
+
+
+def unknown_personas(names: Sequence[str], personas: Personas | None) -> Iterator[Violation]:
+    """Yield every persona that the simulator has not; rules play none and take any name."""
+    known = () if personas is None else personas.names
+    for index, name in enumerate(names):
+        if known and name not in known:
+            yield Violation(f"personas[{index}]", one_of(name, known))

@@ -66,7 +66,7 @@ class SingleFlight(Generic[V]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._outbox: list[tuple[Flight[V], CacheKey, V]] = []
         self._writing = False
-        self._names = (f"{secrets.token_hex(16)}-{number}" for number in count())
+        self._name, self._numbers = secrets.token_hex(16), count()
 
     async def find(self, keys: Sequence[CacheKey]) -> dict[CacheKey, V]:
         """Return what is stored; what is asked for in one turn of the loop is read at once."""
@@ -103,7 +103,7 @@ class SingleFlight(Generic[V]):
 
     def next_name(self) -> str:
         """Return a name for the leases of one flight."""
-        return next(self._names)
+        return f"{self._name}-{next(self._numbers)}"
 
     async def _write(self) -> None:
         """Store what has landed, all that is there at once, and have its leases ended."""

@@ -1,10 +1,10 @@
 """Texts inside a prompt, in which none can pass for anything else.
 
-Every message of a conversation, and every other text, stands in a block of its own between tags. A
-text that spells such a tag, or a control token by which chat templates separate messages, is shown
-with its `<` or `[` written as an entity: what is said by a candidate, which training pushes towards
-whatever the judge rewards, can then neither end its block nor start one. All else is shown as it
-was said.
+Every message of a conversation begins with a tag and ends where the next one begins or the block
+around all of them ends; every other text stands in a block of its own between tags. A text that
+spells such a tag, or a control token by which chat templates separate messages, is shown with its
+`<` or `[` written as an entity: what is said by a candidate, which training pushes towards whatever
+the judge rewards, can then neither end its block nor start one. All else is shown as it was said.
 
 The text grows by appending alone: that of a longer conversation begins with that of a shorter one,
 so that a backend's prefix cache serves every turn from the one before.
@@ -21,7 +21,7 @@ from typing import Final
 
 from foresight_services.core.conversation import Conversation, Role
 
-SPEAKERS: Final[dict[Role, str]] = {"user": "user", "assistant": "assistant"}
+SPEAKERS: Final[dict[Role, str]] = {"user": "user", "assistant": "ai"}
 """Who is shown; system messages are between the assistant and its operator."""
 
 DELIMITERS: Final = (
@@ -72,9 +72,9 @@ def harmless(text: str) -> str:
 
 
 def render_turns(conversation: Conversation) -> str:
-    """Return the messages of user and assistant as blocks, each ended by a line break."""
-    return "".join(
-        f"<turn {SPEAKERS[message.role]}>\n{harmless(message.content)}\n</turn>\n"
+    """Return the messages of user and assistant, each from its tag up to the next one's."""
+    return "\n".join(
+        f"<turn {SPEAKERS[message.role]}>\n{harmless(message.content)}"
         for message in conversation
         if message.role in SPEAKERS
     )

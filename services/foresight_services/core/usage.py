@@ -165,15 +165,29 @@ class CallLedger(Ledger):
         self.noted = usage if self.noted is NO_USAGE else self.noted + usage
 
 
+NO_WORK: Final = Usage()
+"""The cost of what was not done."""
+
+
 def total(parts: Iterable[Usage], *, seconds: float) -> Usage:
     """Add up messages, calls and tokens; work overlaps, so the caller gives the wall time.
 
     The total does not depend on the order of the parts, not even in the last bit of the dollars.
     """
     messages = 0
-    ledger = Ledger()
+    spent: dict[str, list[ModelUsage]] = {}
     for part in parts:
         messages += part.messages
         for role, usage in part.models.items():
-            ledger.record(role, usage)
-    return ledger.usage(messages=messages, seconds=seconds)
+            spent.setdefault(role, []).append(usage)
+    models = {role: _added(usages) for role, usages in spent.items()}
+    return Usage(messages, MappingProxyType(models), seconds)
+
+
+def _added(usages: list[ModelUsage]) -> ModelUsage:
+    if len(usages) == 1:
+        return usages[0]
+    account = _Account()
+    for usage in usages:
+        account.add(usage)
+    return account.usage()

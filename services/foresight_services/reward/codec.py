@@ -27,9 +27,12 @@ from foresight_services.reward.sampling_codec import (
     encode_decision,
     encode_interval,
     encode_lead,
+    encode_leads,
+    encode_lift,
     encode_samples,
 )
 from foresight_services.rpc import codec
+from foresight_services.rpc.spec_codec import decode_clamp, decode_spec, encode_clamp, encode_spec
 from foresight_services.rpc.status import encode_failure
 
 
@@ -59,6 +62,7 @@ def decode_query(request: pb.ComputeRewardsRequest) -> RewardQuery:
         job=request.job,
         personas=tuple(simulation.personas),
         cache=request.cache,
+        baseline=simulation.baseline.responses if simulation.HasField("baseline") else None,
     )
 
 
@@ -70,8 +74,8 @@ def encode_query(query: RewardQuery) -> pb.ComputeRewardsRequest:
         candidates=query.candidates,
         objective=pb.Objective(
             profile=query.objective.profile,
-            metrics=[codec.encode_spec(spec) for spec in query.objective.metrics],
-            clamp=codec.encode_clamp(query.objective.clamp),
+            metrics=[encode_spec(spec) for spec in query.objective.metrics],
+            clamp=encode_clamp(query.objective.clamp),
         ),
         simulation=pb.Simulation(
             horizon_messages=query.horizon_messages,
@@ -82,6 +86,7 @@ def encode_query(query: RewardQuery) -> pb.ComputeRewardsRequest:
             system_prompt_share=query.system_prompt_share,
             proactive_share=query.proactive_share,
             personas=query.personas,
+            baseline=None if query.baseline is None else pb.Baseline(responses=query.baseline),
         ),
         request_id=query.request_id,
         budget=None if query.budget == NO_LIMIT else codec.encode_budget(query.budget),
@@ -104,8 +109,8 @@ def decode_rescore(request: pb.RescoreRewardRequest) -> RescoreQuery:
 def _decode_objective(objective: pb.Objective) -> Objective:
     return Objective(
         objective.profile,
-        tuple(codec.decode_spec(spec) for spec in objective.metrics),
-        codec.decode_clamp(objective.clamp),
+        tuple(decode_spec(spec) for spec in objective.metrics),
+        decode_clamp(objective.clamp),
     )
 
 
@@ -134,10 +139,12 @@ def encode_result(result: CandidateResult, *, include_futures: bool) -> pb.Candi
         n_ok=result.n_ok,
         n_requested=result.n_requested,
         metrics=[_encode_metric(metric) for metric in result.metrics],
-        futures=[_encode_future(future, include_futures) for future in result.futures],
-        usage=codec.encode_usage(result.usage),
         behind_best=None if result.behind_best is None else encode_lead(result.behind_best),
+        response=result.response,
     )
+    for future in result.futures:
+        _write_future(future, encoded.futures.add(), include_futures)
+    codec.write_usage(result.usage, encoded.usage)
     if isinstance(result.outcome, Failure):
         failure = result.outcome
         if result.reward_id:
@@ -149,8 +156,17 @@ def encode_result(result: CandidateResult, *, include_futures: bool) -> pb.Candi
     return encoded
 
 
-def encode_summary(request_id: str, summary: GroupSummary) -> pb.ComputeRewardsResponse:
-    """Return what holds for a group as a whole, without its results."""
+def encode_summary(
+    request_id: str, summary: GroupSummary, *, include_futures: bool = True, leads: bool = True
+) -> pb.ComputeRewardsResponse:
+    """Return what holds for a group as a whole, without its results.
+
+    Args:
+        request_id: what the request is called.
+        summary: what holds.
+        include_futures: whether texts of the baseline's futures go with it.
+        leads: whether it tells how far candidates are behind the best, because results do not.
+    """
     return pb.ComputeRewardsResponse(
         request_id=request_id,
         usage=codec.encode_usage(summary.usage),
@@ -163,6 +179,9 @@ def encode_summary(request_id: str, summary: GroupSummary) -> pb.ComputeRewardsR
             scores=_encode_origins(summary.cache.scores),
         ),
         decision=None if summary.decision is None else encode_decision(summary.decision),
+        baseline=[encode_result(one, include_futures=include_futures) for one in summary.baseline],
+        best=summary.best,
+        leads=encode_leads(summary) if leads else None,
     )
 
 
@@ -192,6 +211,8 @@ def _encode_reward(reward: Reward, reward_id: str) -> pb.Reward:
     )
     if estimate.interval is not None:
         encoded.interval.CopyFrom(encode_interval(estimate.interval))
+    if reward.lift is not None:
+        encoded.lift.CopyFrom(encode_lift(reward.lift))
     return encoded
 
 
@@ -201,26 +222,26 @@ def _encode_metric(metric: MetricSummary) -> pb.MetricSummary:
     )
 
 
-def _encode_future(future: FutureResult, include_texts: bool) -> pb.FutureResult:
+def _write_future(future: FutureResult, into: pb.FutureResult, include_texts: bool) -> None:
     scored = future.scored
-    encoded = pb.FutureResult(
-        sample_index=scored.id.sample,
-        scores=[codec.encode_score(score, verdicts=include_texts) for score in scored.scores],
-        usage=codec.encode_usage(scored.usage),
-        cost=None if scored.cost is None else codec.encode_usage(scored.cost),
-    )
+    into.sample_index = scored.id.sample
+    for score in scored.scores:
+        codec.write_score(score, into.scores.add(), verdicts=include_texts)
+    codec.write_usage(scored.usage, into.usage)
+    if scored.cost is not None:
+        codec.write_usage(scored.cost, into.cost)
     if not scored.abandoned:
-        encoded.origin = ORIGINS[scored.origin]
+        into.origin = ORIGINS[scored.origin]
     if isinstance(future.objective, Failure):
-        encoded.error.CopyFrom(encode_failure(future.objective))
+        into.error.CopyFrom(encode_failure(future.objective))
     else:
-        encoded.objective = future.objective
+        into.objective = future.objective
     if scored.simulated is not None:
-        encoded.termination = codec.encode_termination(scored.simulated.termination)
-        encoded.policy.CopyFrom(codec.encode_policy(scored.simulated.policy))
-        encoded.persona = scored.simulated.persona
+        into.termination = codec.encode_termination(scored.simulated.termination)
+        policy = scored.simulated.policy
+        into.policy.name, into.policy.version = policy.name, policy.version
+        into.persona = scored.simulated.persona
         if include_texts:
-            encoded.goal = scored.simulated.goal
-            encoded.messages.extend(codec.encode_messages(scored.simulated.messages))
-            encoded.artifacts.extend(map(codec.encode_artifact, scored.artifacts))
-    return encoded
+            into.goal = scored.simulated.goal
+            codec.write_messages(scored.simulated.messages, into.messages)
+            into.artifacts.extend(map(codec.encode_artifact, scored.artifacts))

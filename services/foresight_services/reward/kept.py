@@ -20,8 +20,9 @@ def response_of(kept: KeptAnswer, request_id: str) -> pb.ComputeRewardsResponse:
     assert isinstance(response, pb.ComputeRewardsResponse), "kept by another codec"
     response.request_id = request_id
     response.usage.wall_time.FromTimedelta(timedelta(seconds=kept.seconds))
-    for result in response.results:
-        result.usage.wall_time.CopyFrom(response.usage.wall_time)
+    for results in (response.results, response.baseline):
+        for result in results:
+            result.usage.wall_time.CopyFrom(response.usage.wall_time)
     return response
 
 

@@ -36,6 +36,8 @@ from foresight_services.reward.sampling_codec import (
     decode_decision,
     decode_interval,
     decode_lead,
+    decode_lift,
+    encode_leads,
 )
 from foresight_services.rpc import codec
 from foresight_services.rpc.status import decode_failure
@@ -83,10 +85,22 @@ class ProtoRecordCodec:
             return None
         return decode_result(message)
 
+    def encode_leads(self, summary: GroupSummary) -> bytes:
+        """Return the leads as they are kept."""
+        message = pb.ComputeRewardsResponse(best=summary.best, leads=encode_leads(summary))
+        return message.SerializeToString(deterministic=True)
+
+    def decode_lead(self, stored: bytes, candidate: int) -> Estimate | None:
+        """Return one lead; None where the bytes have none."""
+        message = _parse(pb.ComputeRewardsResponse(), stored)
+        leads = () if message is None else message.leads
+        return next((decode_lead(one) for one in leads if one.candidate_index == candidate), None)
+
     def encode_answer(self, answer: AnswerRecord) -> bytes:
         """Return the answer as it is kept."""
         head = _ANSWER.pack(answer.content, bytes.fromhex(answer.group), answer.results)
-        return head + encode_summary("", answer.summary).SerializeToString(deterministic=True)
+        message = encode_summary("", answer.summary)
+        return head + message.SerializeToString(deterministic=True)
 
     def decode_answer(self, stored: bytes) -> AnswerRecord | None:
         """Return the answer; None where the bytes are none."""
@@ -104,12 +118,15 @@ class ProtoRecordCodec:
             codec.decode_usage(message.usage),
             CacheUse(_origins(message.cache.futures), _origins(message.cache.scores)),
             decode_decision(message),
+            message.best if message.HasField("best") else None,
+            _leads(message, results),
+            tuple(map(decode_result, message.baseline)),
         )
         return AnswerRecord(content, group.hex(), results, summary)
 
     def encode_whole(self, results: Sequence[CandidateResult], summary: GroupSummary) -> bytes:
         """Return the answer as it is kept."""
-        message = encode_summary("", summary)
+        message = encode_summary("", summary, include_futures=False, leads=False)
         ordered = sorted(results, key=lambda result: result.index)
         message.results.extend(encode_result(result, include_futures=False) for result in ordered)
         return message.SerializeToString(deterministic=True)
@@ -148,6 +165,7 @@ def decode_result(message: pb.CandidateResult) -> CandidateResult:
         usage=codec.decode_usage(message.usage),
         reward_id=reward_id,
         behind_best=decode_lead(message),
+        response=message.response,
     )
 
 
@@ -156,7 +174,16 @@ def _reward(message: pb.CandidateResult) -> Reward:
     interval = decode_interval(reward.interval) if reward.HasField("interval") else None
     stderr = reward.stderr if reward.HasField("stderr") else None
     estimate = Estimate(reward.value, stderr, interval, message.n_ok)
-    return Reward(estimate, reward.status == pb.REWARD_STATUS_COMPLETE)
+    complete = reward.status == pb.REWARD_STATUS_COMPLETE
+    return Reward(estimate, complete, decode_lift(reward))
+
+
+def _leads(message: pb.ComputeRewardsResponse, candidates: int) -> tuple[Estimate | None, ...]:
+    """Return the leads by candidate; empty where there is no best."""
+    if not message.HasField("best"):
+        return ()
+    told = {one.candidate_index: decode_lead(one) for one in message.leads}
+    return tuple(told.get(candidate) for candidate in range(candidates))
 
 
 def _future(candidate: int, message: pb.FutureResult) -> FutureResult:

@@ -8,8 +8,9 @@ from foresight.v1 import reward_service_pb2 as pb
 from foresight_services.core.decision import Aim
 from foresight_services.core.estimator import Estimate
 from foresight_services.core.interval import Interval, Method
+from foresight_services.core.lift import Lift
 from foresight_services.core.request import RewardQuery
-from foresight_services.core.result import DecisionMethod, GroupDecision
+from foresight_services.core.result import DecisionMethod, GroupDecision, GroupSummary
 from foresight_services.core.sampling_query import SamplingQuery
 
 
@@ -75,7 +76,7 @@ def encode_lead(lead: Estimate) -> pb.Lead:
     )
 
 
-def decode_lead(message: pb.CandidateResult) -> Estimate | None:
+def decode_lead(message: pb.CandidateResult | pb.CandidateLead) -> Estimate | None:
     """Return by how much the best candidate leads, where that is told."""
     if not message.HasField("behind_best"):
         return None
@@ -85,6 +86,40 @@ def decode_lead(message: pb.CandidateResult) -> Estimate | None:
         lead.stderr if lead.HasField("stderr") else None,
         decode_interval(lead.interval) if lead.HasField("interval") else None,
         lead.n,
+    )
+
+
+def encode_leads(summary: GroupSummary) -> list[pb.CandidateLead]:
+    """Return by how much the best candidate of a group leads the others, for the wire."""
+    return [
+        pb.CandidateLead(candidate_index=candidate, behind_best=encode_lead(lead))
+        for candidate, lead in enumerate(summary.leads)
+        if lead is not None
+    ]
+
+
+def encode_lift(lift: Lift) -> pb.Lift:
+    """Return by how much a reward is above the baseline, for the wire."""
+    return pb.Lift(
+        value=lift.value,
+        stderr=lift.stderr,
+        interval=None if lift.interval is None else encode_interval(lift.interval),
+        baseline=lift.baseline,
+        responses=lift.responses,
+    )
+
+
+def decode_lift(message: pb.Reward) -> Lift | None:
+    """Return by how much a reward is above the baseline, where that is told."""
+    if not message.HasField("lift"):
+        return None
+    lift = message.lift
+    return Lift(
+        lift.value,
+        lift.stderr if lift.HasField("stderr") else None,
+        lift.baseline,
+        lift.responses,
+        decode_interval(lift.interval) if lift.HasField("interval") else None,
     )
 
 

@@ -130,9 +130,9 @@ async def _response(
                 return response_of(event, request_id)
     if summary is None:
         raise AssertionError("a computation ended without its summary")
-    response = encode_summary(request_id, summary)
+    response = encode_summary(request_id, summary, include_futures=include_futures, leads=False)
     response.results.extend(
-        encode_result(result, include_futures=include_futures)
+        encode_result(summary.standing(result), include_futures=include_futures)
         for result in sorted(results, key=lambda result: result.index)
     )
     return response
@@ -151,7 +151,9 @@ def _encode_event(
             result = encode_result(event, include_futures=texts)
             return (pb.StreamRewardsResponse(request_id=name, candidate=result),)
         case GroupSummary():
-            done = pb.GroupDone(summary=encode_summary(name, event))
+            texts = request.group.include_futures
+            summary = encode_summary(name, event, include_futures=texts)
+            done = pb.GroupDone(summary=summary)
             return (pb.StreamRewardsResponse(request_id=name, done=done),)
         case FutureFinished():
             if not request.progress:

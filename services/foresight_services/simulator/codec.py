@@ -87,6 +87,7 @@ def decode_future(response: pb.SimulateFuturesResponse) -> Future:
         codec.decode_usage(response.usage),
         response.fingerprint,
         charged=_charged(response),
+        form=response,
     )
 
 
@@ -100,23 +101,22 @@ def _charged(response: pb.SimulateFuturesResponse) -> Cost | None:
 def encode_future(future: Future) -> pb.SimulateFuturesResponse:
     """Return the future for the wire."""
     response = pb.SimulateFuturesResponse(
-        spec=encode_spec(future.id),
-        usage=codec.encode_usage(future.usage),
-        fingerprint=future.fingerprint,
+        spec=encode_spec(future.id), fingerprint=future.fingerprint
     )
+    codec.write_usage(future.usage, response.usage)
     if future.charged is not None:
         charged = Budget(future.charged.tokens, future.charged.dollars)
         response.charged.CopyFrom(codec.encode_budget(charged))
     if isinstance(future.outcome, Failure):
         response.error.CopyFrom(encode_failure(future.outcome))
     else:
-        response.future.CopyFrom(
-            pb.SimulatedFuture(
-                goal=future.outcome.goal,
-                messages=codec.encode_messages(future.outcome.messages),
-                termination=codec.encode_termination(future.outcome.termination),
-                policy=codec.encode_policy(future.outcome.policy),
-                persona=future.outcome.persona,
-            )
-        )
+        _write_simulated(future.outcome, response.future)
     return response
+
+
+def _write_simulated(simulated: SimulatedFuture, into: pb.SimulatedFuture) -> None:
+    into.goal = simulated.goal
+    codec.write_messages(simulated.messages, into.messages)
+    into.termination = codec.encode_termination(simulated.termination)
+    into.policy.name, into.policy.version = simulated.policy.name, simulated.policy.version
+    into.persona = simulated.persona

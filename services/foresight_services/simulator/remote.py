@@ -13,6 +13,7 @@ from foresight.v1 import simulator_service_pb2 as pb
 from foresight.v1 import simulator_service_pb2_grpc as pb_grpc
 from foresight_services.core.deadline import until
 from foresight_services.core.future import Future, SimulationRequest
+from foresight_services.core.message_request import MessageRequest, SampledMessage
 from foresight_services.core.ports import Clock
 from foresight_services.core.task import PolicyRef
 from foresight_services.rpc.channel import Peer
@@ -20,6 +21,7 @@ from foresight_services.rpc.codec import encode_policy
 from foresight_services.rpc.deadline import seconds_left
 from foresight_services.rpc.status import error_from_call
 from foresight_services.simulator.codec import decode_future, encode_request
+from foresight_services.simulator.message_codec import decode_sample, encode_message_request
 
 
 class RemoteSimulator:
@@ -62,6 +64,23 @@ class RemoteSimulator:
                 async for future in futures:
                     loan.book(future.charged or future.usage.cost)
                     yield future
+
+    async def sample_messages(
+        self, request: MessageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[SampledMessage, None]:
+        """Yield samples as the other process sends them; see the port."""
+        call = self._stub.SampleMessages(
+            encode_message_request(request),
+            timeout=seconds_left(deadline, self._clock),
+            metadata=self._peer.metadata,
+        )
+        try:
+            async for response in call:
+                yield decode_sample(response)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_call(error, self._peer.name) from error
+        finally:
+            call.cancel()
 
     async def _call(
         self, request: SimulationRequest, deadline: float | None

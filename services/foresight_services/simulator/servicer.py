@@ -7,11 +7,11 @@ from contextlib import aclosing
 
 from foresight.v1 import simulator_service_pb2 as pb
 from foresight.v1 import simulator_service_pb2_grpc as pb_grpc
-from foresight_services.core.errors import NotImplementedHere
 from foresight_services.core.ports import Clock, Simulator
 from foresight_services.rpc.codec import decode_policy
 from foresight_services.rpc.deadline import ServerContext, deadline_of
 from foresight_services.simulator.codec import decode_request, encode_future
+from foresight_services.simulator.message_codec import decode_message_request, encode_sample
 
 
 class SimulatorServicer(pb_grpc.SimulatorServiceServicer):
@@ -43,6 +43,10 @@ class SimulatorServicer(pb_grpc.SimulatorServiceServicer):
     async def SampleMessages(
         self, request: pb.SampleMessagesRequest, context: ServerContext
     ) -> AsyncIterator[pb.SampleMessagesResponse]:
-        """Not implemented by this version."""
-        raise NotImplementedHere("SampleMessages")
-        yield
+        """Send each message as it is sampled."""
+        deadline = deadline_of(context, self._clock)
+        asked = decode_message_request(request)
+        samples = self._simulator.sample_messages(asked, deadline=deadline)
+        async with aclosing(samples):
+            async for sample in samples:
+                yield encode_sample(sample)

@@ -38,8 +38,9 @@ class World(Protocol):
         ...
 
     def user_turn(self, goal: str, conversation: Conversation, rng: random.Random) -> str:
-        """Return the user's reply to `conversation`, whose last message is the assistant's.
+        """Return the user's reply to `conversation`, or what opens it.
 
+        Its last message is the assistant's; where the assistant has not spoken, the user opens.
         Ends with `TERMINATION_SIGNAL` when the user ends the chat with this message.
         """
         ...

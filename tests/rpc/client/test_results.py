@@ -11,9 +11,12 @@ from google.rpc.status_pb2 import Status
 from foresight import (
     Artifact,
     CandidateReward,
+    Difference,
     ExtractionFailedError,
     InternalError,
     Interval,
+    Lead,
+    Lift,
     Message,
     MetricInfo,
     MetricScore,
@@ -277,3 +280,87 @@ async def test_an_answer_for_other_candidates_is_refused(
     )
     with pytest.raises(InternalError, match="of a request with 2"):
         await connect(target).compute(**request_fields)
+
+
+LIFT = {
+    "value": 0.125,
+    "stderr": 0.0625,
+    "interval": {"low": -0.5, "high": 0.75, "level": 0.95, "method": "student_t"},
+    "baseline": 0.5,
+    "responses": 3,
+}
+
+
+def lifted(lead=None):
+    """A response with a baseline of two, one of which could not be drawn."""
+    response = answer()
+    ParseDict(LIFT, response.results[0].reward.lift)
+    response.best = 0
+    drawn = response.baseline.add(candidate_index=0, response="hm?", n_ok=1, n_requested=1)
+    drawn.reward.value = 0.5
+    missing = response.baseline.add(candidate_index=1)
+    missing.error.CopyFrom(failure("MODEL_FAILED"))
+    if lead is not None:
+        told = response.leads.add(candidate_index=1)
+        told.behind_best.difference, told.behind_best.n = lead, 2
+    return response
+
+
+@pytest.fixture
+def ask(connect, target, service, request_fields):
+    async def ask(response):
+        service.compute = lambda request, context: response
+        return await connect(target).compute(**request_fields | {"candidates": ["a", "b", "c"]})
+
+    return ask
+
+
+async def test_a_lift_and_what_it_is_over(ask):
+    rewards = await ask(lifted())
+    interval = Interval(-0.5, 0.75, 0.95, "student_t")
+    assert rewards[0].lift == Lift(0.125, 0.0625, interval, 0.5, 3)
+    assert str(rewards[0].lift) == "+0.125 ± 0.062 over 3 responses"
+    assert rewards[1].lift is None and rewards[1].response == ""
+    drawn, missing = rewards.baseline
+    assert (drawn.response, drawn.value, drawn.error) == ("hm?", 0.5, None)
+    assert (missing.response, missing.value, missing.error.reason) == ("", None, "MODEL_FAILED")
+    copy = pickle.loads(pickle.dumps(rewards))
+    assert (copy[0].lift, copy.baseline[0]) == (rewards[0].lift, drawn)
+
+
+async def test_leads_that_the_end_of_a_group_tells_are_with_the_candidates(ask):
+    rewards = await ask(lifted(lead=0.625))
+    assert rewards.best == 0
+    assert rewards[1].behind_best == Lead(0.625, None, None, 2)
+    assert (rewards[0].behind_best, rewards[2].behind_best) == (None, None)
+
+
+async def test_a_comparison_that_is_no_number_is_refused(ask):
+    wrong = lifted()
+    wrong.results[0].reward.lift.baseline = math.nan
+    with pytest.raises(InternalError):
+        await ask(wrong)
+    with pytest.raises(InternalError):
+        await ask(lifted(lead=math.inf))
+    wrong = lifted()
+    wrong.best = 3
+    with pytest.raises(InternalError):
+        await ask(wrong)
+
+
+async def test_differences_come_from_common_indices(ask):
+    response = lifted()
+    objectives = ((1.0, 0.5, None, 2.0), (0.5, 1.0, 1.0, None), (None, None, None, None))
+    for result, values in zip(response.results, objectives, strict=True):
+        del result.futures[:]
+        for index, value in enumerate(values):
+            future = result.futures.add(sample_index=index)
+            if value is None:
+                future.error.CopyFrom(failure("MODEL_FAILED"))
+            else:
+                future.objective = value
+    rewards = await ask(response)
+    assert rewards.difference(0, 1) == Difference(0.0, 0.5, 2)
+    assert rewards.difference(1, 0) == Difference(0.0, 0.5, 2)
+    assert rewards.difference(0, 2) is None
+    assert rewards.difference(-2, -2) == Difference(0.0, 0.0, 3)

@@ -42,6 +42,15 @@ def test_overrides(read):
     assert (simulation.policy.name, simulation.policy.version) == ("q", 0)
 
 
+def test_a_baseline_is_added_replaced_or_left_out(read):
+    assert not read().HasField("baseline")
+    assert read(baseline=4).baseline.responses == 4
+    with_one = REQUEST.replace("samples:", "baseline: {responses: 3}, samples:")
+    assert read(with_one).baseline.responses == 3
+    assert read(with_one, baseline=5).baseline.responses == 5
+    assert not read(with_one, baseline=0).HasField("baseline")
+
+
 def test_fewer_samples_than_the_least_number_drop_it(read):
     samples = read(samples=1).samples
     assert samples.max == 1

@@ -1,16 +1,31 @@
 """What is shown and written of rewards: a failure is a dash or null, never a number."""
 
 import json
+from dataclasses import replace
 
 import grpc
 import pytest
 from rich.console import Console
 
-from foresight import CandidateReward, Interval, MetricInfo, MetricSummary, ModelUsage, Rewards
+from foresight import (
+    CandidateReward,
+    Interval,
+    Lead,
+    Lift,
+    MetricInfo,
+    MetricSummary,
+    ModelUsage,
+    Rewards,
+)
 from foresight import Usage as ClientUsage
 from foresight.errors import TooFewFuturesError
 from foresight_services.cli.reward_json import rewards_document
-from foresight_services.cli.reward_table import cost_line, failure_lines, reward_table
+from foresight_services.cli.reward_table import (
+    baseline_line,
+    cost_line,
+    failure_lines,
+    reward_table,
+)
 
 USAGE = ClientUsage(5, {"user": ModelUsage(3, 40, 12), "judge": ModelUsage(1, 9, 2)}, 1.25)
 
@@ -51,8 +66,27 @@ def rewards():
     )
 
 
-def lines_of(renderable):
-    console = Console(width=120, markup=False)
+@pytest.fixture
+def lifted(rewards):
+    """Rewards with a baseline of two responses, one of which could not be drawn."""
+    lift = Lift(0.125, 0.03, Interval(-0.25, 0.5, 0.95, "student_t"), 0.125, 1)
+    first, failed, third = rewards
+    behind = Lead(0.75, 0.02, None, 4)
+    drawn = replace(candidate(0, 0.125), response="hm?")
+    return replace(
+        rewards,
+        candidates=(
+            replace(first, lift=lift),
+            failed,
+            replace(third, lift=replace(lift, value=-0.625, stderr=None), behind_best=behind),
+        ),
+        best=0,
+        baseline=(drawn, candidate(1, None, failed.error)),
+    )
+
+
+def lines_of(renderable, width=120):
+    console = Console(width=width, markup=False)
     with console.capture() as capture:
         console.print(renderable)
     return capture.get().splitlines()
@@ -91,6 +125,48 @@ def test_cost(rewards):
         "Cost: 5 messages simulated; user 3 calls, 40 + 12 tokens; judge 1 calls, 9 + 2 tokens; "
         "1.25 s"
     )
+
+
+def test_lift_and_lead_have_columns_where_there_is_room(lifted):
+    header, first, failed, third = lines_of(reward_table(["a", "b", "c"], lifted, width=160), 160)
+    assert "behind best" in header and "lift ± stderr" in header
+    assert "0.125 ± 0.030" in first
+    assert "0.750 ± 0.020" in third and "-0.625" in third
+    assert failed.count("—") >= 4
+
+
+def test_a_narrow_table_has_the_lift_below_the_candidate(lifted):
+    lines = lines_of(reward_table(["a", "b", "c"], lifted, width=80), 80)
+    assert "behind best" not in lines[0]
+    assert "lift 0.125 ± 0.030" in lines[2]
+    assert any("lift —" in line for line in lines)
+
+
+def test_what_the_baseline_is_worth_and_what_it_lacks(lifted):
+    assert baseline_line(lifted) == "Baseline: 1 of 2 responses of the policy, MR 0.125"
+    lines = failure_lines(lifted)
+    assert [line.split(" has no value")[0] for line in lines] == [
+        "candidate 1",
+        "baseline response 1",
+    ]
+
+
+def test_a_document_with_a_baseline(lifted):
+    document = json.loads(json.dumps(rewards_document(["a", "b", "c"], lifted), allow_nan=False))
+    assert document["compared_with"] == 0
+    first, failed, third = document["candidates"]
+    assert first["lift"] == {
+        "value": 0.125,
+        "stderr": 0.03,
+        "interval": {"low": -0.25, "high": 0.5, "level": 0.95, "method": "student_t"},
+        "baseline": 0.125,
+        "responses": 1,
+    }
+    assert (failed["lift"], third["lift"]["stderr"]) == (None, None)
+    assert third["behind_best"]["difference"] == 0.75
+    drawn, missing = document["baseline"]
+    assert (drawn["response"], drawn["value"]) == ("hm?", 0.125)
+    assert missing["error"]["reason"] == "TOO_FEW_FUTURES"
 
 
 def test_a_cost_with_cached_tokens_repeated_calls_and_a_price():

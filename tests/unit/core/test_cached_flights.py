@@ -20,6 +20,7 @@ from foresight_services.core.future import (
     Future,
     SimulationRequest,
 )
+from foresight_services.core.message_request import MessageRequest, SampledMessage
 from foresight_services.core.ports import ChatRequest, EvaluationSession
 from foresight_services.core.result import CandidateResult, GroupSummary
 from foresight_services.core.single_flight import LEASE_SECONDS
@@ -296,6 +297,11 @@ async def test_a_budget_that_ends_is_the_owners_alone(clock: LoopClock) -> None:
                         future = replace(future, outcome=error.failure)
                     yield future
 
+        def sample_messages(
+            self, request: MessageRequest, *, deadline: float | None = None
+        ) -> AsyncGenerator[SampledMessage, None]:
+            return self._simulation.sample_messages(request, deadline=deadline)
+
     poor = Poor()
     simulator = cached_simulator(poor, memory_cache())
 
@@ -347,6 +353,12 @@ class Refusing:
     ) -> AsyncGenerator[Future, None]:
         self.requests += 1
         await asyncio.sleep(1)
+        raise self._error
+        yield
+
+    async def sample_messages(
+        self, request: MessageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[SampledMessage, None]:
         raise self._error
         yield
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from foresight_services.core.errors import InvalidInput, Reason
-from foresight_services.core.idempotency import Played, name_of
+from foresight_services.core.idempotency import Played, Run, name_of
 from foresight_services.core.objective import MetricSpec
 from foresight_services.core.policies import PolicyRegistry
 from foresight_services.core.policy_store import MemoryPolicyStore
@@ -39,12 +40,18 @@ async def test_a_stored_answer_is_given_again_as_it_was_and_costs_nothing() -> N
     again = await service.ask(request_id="r", candidates=("Sure.", "No."))
     assert service.calls == (8, 8, 4)
     assert again.ids == first.ids
+    assert first.summary is not None and again.summary is not None
+    # How far one is behind the other is known at the end of the first answer only.
     sent = [
-        [encode_result(one, include_futures=True) for one in answer.results]
+        [
+            encode_result(answer.summary.standing(one), include_futures=True)
+            for one in answer.results
+        ]
         for answer in (first, again)
+        if answer.summary is not None
     ]
     assert sent[0] == sent[1]
-    assert first.summary is not None and again.summary is not None
+    assert all(one.behind_best is None for one in first.results)
     assert encode_summary("r", first.summary) == encode_summary("r", again.summary)
 
 
@@ -254,6 +261,17 @@ async def test_cancelling_the_last_caller_cancels_the_work(clock: LoopClock) -> 
     gates.open("gate")
     # And the next one begins anew.
     assert (await service.ask(request_id="r")).results[0].status == "complete"
+
+
+async def test_a_run_that_has_ended_holds_its_futures_no_longer(clock: LoopClock) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await Service().ask(request_id="r")
+        await settle()
+        assert [one for one in gc.get_objects() if isinstance(one, Run)] == []
+    finally:
+        gc.enable()
 
 
 async def test_a_refusal_is_told_to_all_and_kept_by_none(clock: LoopClock) -> None:

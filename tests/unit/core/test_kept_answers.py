@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from foresight.v1 import reward_service_pb2 as pb
 from foresight_services.core.allocation import SamplePlan
+from foresight_services.core.baseline import BaselinePlan
 from foresight_services.core.budget import Budget
 from foresight_services.core.cache_use import CacheMode, CacheUse, Origin, Origins
 from foresight_services.core.conversation import Message
@@ -50,6 +51,7 @@ OTHERS: dict[str, Any] = {
     "system_prompt_samples": 1,
     "proactive_samples": 1,
     "personas": ("busy",),
+    "baseline": BaselinePlan(2),
 }
 """Another value of every field that is part of a key."""
 

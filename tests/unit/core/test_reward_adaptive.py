@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from foresight_services.core.baseline import spread
 from foresight_services.core.budget import Budget
 from foresight_services.core.errors import Failure, Reason, Upstream
 from foresight_services.core.ports import ChatRequest
 from foresight_services.core.result import Reward
-from foresight_services.core.sampled_futures import spread
 from foresight_services.core.task import Task
 from tests.fakes.chat import Gates
 from tests.fakes.kept import Told, told
@@ -205,6 +205,7 @@ async def test_at_the_deadline_there_is_what_was_asked_for_until_then(clock: Loo
     for result in by_index(answer):
         assert [f.scored.id.sample for f in result.futures] == list(range(result.n_requested))
         assert result.status == "partial"
+    await settle()
     assert not service.user.in_flight
 
 

@@ -61,6 +61,7 @@ async def test_at_the_deadline_the_best_estimate_so_far_is_told(clock: LoopClock
     )
     # Those that were given up have not finished.
     assert len([e for e in emitted if isinstance(e, FutureFinished)]) == 6
+    await settle()
     assert simulator.closed
 
 
@@ -106,6 +107,31 @@ async def test_a_simulator_that_ignores_the_deadline_cannot_hold_the_answer(
     found = candidates([e async for e in rewards.compute(query(), deadline=start + 5)])[0]
     assert failure(found).reason is Reason.DEADLINE_EXCEEDED
     assert clock.now() == pytest.approx(start + 4)
+
+
+async def test_the_answer_does_not_wait_for_the_end_of_what_it_left_out(clock: LoopClock) -> None:
+    ended: list[float] = []
+
+    class SlowToEnd(DrivenSimulator):
+        async def simulate(self, request, *, deadline=None):
+            try:
+                async for future in super().simulate(request, deadline=deadline):
+                    yield future
+            finally:
+                await asyncio.sleep(3)
+                ended.append(clock.now())
+
+    simulator = SlowToEnd()
+    simulator.put(worth(0.5, sample=0))
+    start = clock.now()
+    asked = query(samples_min=1)
+    found = candidates(
+        [e async for e in make_rewards(simulator).compute(asked, deadline=start + 5)]
+    )
+    assert found[0].status == "partial"
+    assert clock.now() == pytest.approx(start + 4)
+    await asyncio.sleep(10)
+    assert ended == [pytest.approx(start + 7)]
 
 
 async def test_an_evaluator_that_does_not_open_in_time_is_a_deadline(clock: LoopClock) -> None:

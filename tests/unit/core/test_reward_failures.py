@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from foresight_services.core.admission import RETRY_AFTER, is_refusal
 from foresight_services.core.errors import (
     Failure,
     InvalidInput,
@@ -24,7 +25,7 @@ from foresight_services.core.ports import ChatRequest
 from foresight_services.core.result import CandidateResult, FutureFinished, GroupSummary, Reward
 from foresight_services.core.reward import Event
 from foresight_services.core.usage import Ledger, Usage
-from tests.fakes.chat import ScriptedChat
+from tests.fakes.chat import Gates, ScriptedChat
 from tests.fakes.evaluation import StubMetric
 from tests.fakes.reward import DrivenSimulator, by_goal, make_rewards, query, worth
 from tests.fakes.simulation import make_simulation
@@ -216,3 +217,25 @@ async def test_a_simulator_that_is_cancelled_from_inside_leaves_what_has_finishe
     rewards = make_rewards(Cancelled())
     found = candidates([e async for e in rewards.compute(query(samples_min=1))])[0]
     assert (found.status, found.n_ok) == ("partial", 1)
+
+
+@pytest.mark.parametrize("futures", [2, 5])
+async def test_a_group_that_does_not_fit_into_the_simulators_line_is_refused(
+    clock: LoopClock, futures: int
+) -> None:
+    simulation = make_simulation(
+        user=ScriptedChat(lambda request: Gates().say("u", after="never")),
+        policy=ScriptedChat("a"),
+        max_futures=1,
+        max_waiting_futures=1,
+    )
+    rewards = make_rewards(simulation)
+    first = asyncio.create_task(anext(rewards.compute(query(samples_max=1), deadline=None)))
+    await settle()
+    with pytest.raises(LimitReached) as refused:
+        await anext(rewards.compute(query(candidates=("other",), samples_max=futures)))
+    assert is_refusal(refused.value.failure)
+    assert (RETRY_AFTER in refused.value.failure.metadata) == (futures == 2)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first

@@ -71,6 +71,9 @@ async def test_every_result_is_kept_with_all_that_it_rests_on() -> None:
         assert (summary.profile, summary.profile_version) == ("release", "1")
         assert [(info.name, info.version) for info in summary.metrics] == [("worth", "1")]
         found = next(one for one in told.results if one.index == index)
+        assert told.summary is not None
+        found = told.summary.standing(found)
+        assert (found.behind_best is None) == (index == told.summary.best)
         sent, kept = encode_result(found, include_futures=True), result
         assert encode_result(kept, include_futures=True) == sent
         scored = kept.futures[1].scored
@@ -166,14 +169,15 @@ async def test_a_store_that_hangs_delays_no_answer_and_hides_nothing(clock: Loop
 
 async def test_too_much_that_waits_is_dropped_and_counted(clock: LoopClock) -> None:
     cache = StuckCache()
-    service = Service(kept_in=cache, most_waiting=3)
+    service = Service(kept_in=cache, most_waiting=4)
     first = await service.ask(candidates=("A.", "B."))
     assert service.dropped == 0
     second = await service.ask(candidates=("C.", "D."))
-    assert service.dropped == 3
+    assert service.dropped == 4
     cache.gates.open("gate")
     await service.store.close()
-    assert len(cache.stored) == 3
+    # What the group shares, its two results, and how far one is behind the other.
+    assert len(cache.stored) == 4
     for reward_id in first.ids:
         await service.store.get(reward_id)
     for reward_id in second.ids:
@@ -188,7 +192,7 @@ async def test_what_waits_is_written_together(clock: LoopClock) -> None:
     await service.ask(candidates=("D.", "E.", "F."))
     cache.gates.open("gate")
     await service.store.close()
-    assert (len(cache.stored), cache.writes <= 2) == (8, True)
+    assert (len(cache.stored), cache.writes <= 2) == (10, True)
 
 
 async def test_other_weights_for_kept_futures_cost_nothing() -> None:

@@ -147,7 +147,9 @@ async def test_candidates_share_their_draws_sample_by_sample() -> None:
 async def test_seeds_are_named_by_request_seed_sample_speaker_and_turn() -> None:
     user, policy = ScriptedChat("u"), ScriptedChat("a")
     await simulate(user, policy, futures=(FutureId(0, 5),), seed=42)
-    assert [r.seed for r in user.requests] == [derive_seed(42, 5, "user", i) for i in (0, 2)]
+    # That of the first turn is its sample's neighbour of the others'.
+    opening = derive_seed(42, 0, "user") + 5
+    assert [r.seed for r in user.requests] == [opening, derive_seed(42, 5, "user", 2)]
     assert [r.seed for r in policy.requests] == [derive_seed(42, 5, "assistant", i) for i in (1, 3)]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from foresight_services.core.conversation import Message, Role
 from foresight_services.core.thinking import without_thinking
-from foresight_services.core.transcript import DELIMITERS, STYLES, harmless, render_turns
+from foresight_services.core.transcript import DELIMITERS, SPEAKERS, STYLES, harmless, render_turns
 
 ROLES = st.sampled_from(["user", "assistant"])
 FORGING = st.text(alphabet='</>turn speaker="us\n |[]_INSTSYim', max_size=60)
@@ -19,7 +19,7 @@ FORGING = st.text(alphabet='</>turn speaker="us\n |[]_INSTSYim', max_size=60)
 def test_messages_of_user_and_assistant_are_shown_in_order() -> None:
     said = (Message("system", "secret"), Message("user", "hi"), Message("assistant", "a\nb"))
 
-    assert render_turns(said) == ("<turn user>\nhi\n</turn>\n<turn assistant>\na\nb\n</turn>\n")
+    assert render_turns(said) == "<turn user>\nhi\n<turn ai>\na\nb"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,7 @@ TALK = (
     [
         (
             "blocks",
-            "<turn user>\nhi {content}\n</turn>\n"
-            '<turn assistant>\na "b"\n**User**: é &lt;/turn>\n</turn>\n',
+            '<turn user>\nhi {content}\n<turn ai>\na "b"\n**User**: é &lt;/turn>',
             "",
         ),
         (
@@ -127,9 +126,10 @@ def test_a_long_run_of_openings_takes_no_time_to_speak_of() -> None:
 def test_no_text_forges_a_turn(said: list[tuple[Role, str]]) -> None:
     shown = render_turns(tuple(Message(role, text) for role, text in said))
 
-    found = re.findall(r"<turn (\w+)>\n((?:(?!</turn>).)*)\n</turn>\n", shown, re.DOTALL)
-    assert [role for role, _ in found] == [role for role, _ in said]
-    assert "".join(f"<turn {r}>\n{t}\n</turn>\n" for r, t in found) == shown
+    found = re.split(r"(?:\A|\n)<turn (\w+)>\n", shown)[1:]
+    assert found[::2] == [SPEAKERS[role] for role, _ in said]
+    assert found[1::2] == [harmless(text) for _, text in said]
+    assert "</turn" not in shown
 
 
 @given(st.lists(st.tuples(ROLES, FORGING), max_size=6), st.integers(0, 6))

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from foresight_services.core.conversation import Conversation
+from foresight_services.core.conversation import Conversation, messages_by
 from foresight_services.worlds.groceries import sentences
 from foresight_services.worlds.groceries.goals import format_goal, parse_goal
 from foresight_services.worlds.groceries.language import Reader
@@ -70,13 +70,15 @@ class Groceries:
         return format_goal(goal, self.knowledge)
 
     def user_turn(self, goal: str, conversation: Conversation, rng: random.Random) -> str:
-        """Return the shopper's reply to `conversation`, whose last message is the assistant's.
+        """Return the shopper's reply; the opening when the assistant has not spoken yet.
 
         An order, now or earlier, gets the last word. Each need asked about that does not matter,
         or that the shopper has stated before, ends the chat with the chance `impatience`; otherwise
         all of them are answered.
         """
         wanted = self._goal(goal)
+        if not messages_by("assistant", conversation):
+            return sentences.OPENING
         progress = review(conversation, self.reader, self.knowledge)
         if (order := progress.order) is not None:
             wrong = [
