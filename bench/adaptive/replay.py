@@ -55,7 +55,7 @@ def play(table: Table, plan: SamplePlan) -> Outcome:
         running.extend(sampling.ended(which, value))
     if not sampling.complete:
         raise RuntimeError("the sampling has stalled")
-    decision = decide(values, plan.aim or "best", plan.tolerance)
+    decision = decide(values, plan.aim or "best", plan.tolerance, table.range)
     if decision is None:
         raise RuntimeError("a group without values")
     counts = tuple(map(len, values))

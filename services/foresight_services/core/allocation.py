@@ -136,10 +136,12 @@ class DecisionRule:
     """Differences up to this do not matter."""
     most: int
     """Most futures of a candidate."""
+    value_range: tuple[float, float] | None = None
+    """The values that the objective can take; None where that is not known."""
 
     def next(self, known: Sequence[Values], asked: Sequence[int]) -> int | None:
         """Return a candidate, None for enough."""
-        decision = decide(known, self.aim, self.tolerance)
+        decision = decide(known, self.aim, self.tolerance, self.value_range)
         if decision is None:
             return None
         chances = decision.chances
@@ -265,7 +267,7 @@ class Sampling:
         everyone = range(first, first + candidates)
         rule: Rule | None = None
         if plan.aim is not None:
-            rule = DecisionRule(plan.aim, plan.confidence, plan.tolerance, plan.most)
+            rule = DecisionRule(plan.aim, plan.confidence, plan.tolerance, plan.most, value_range)
         elif plan.target_stderr is not None:
             rule = TargetRule(plan.target_stderr, plan.most, value_range)
         # Apart where they can be: then a reward does not depend on who else is in the group.

@@ -10,9 +10,10 @@ slope for all: r = 0 gives the difference of the plain means, r = 1 that of the 
 alone, and equal numbers make it both. Its variance is that of two independent blocks of indices.
 A pair's own variance is moderated towards the group's, as if `PRIOR_DOF` degrees of freedom had
 shown that (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3(1), section 3), and the group's contains
-half an observation at each end of what the group has shown. So a few equal values never look
-certain. The chance that a difference has the wrong sign is Student's, with the degrees of freedom
-of the moderated variance.
+half an observation at each end of the objective's range, or of what the group has shown where that
+is not known. So a few equal values never look certain, and neither do rare successes impossible
+that nobody has had yet. The chance that a difference has the wrong sign is Student's, with the
+degrees of freedom of the moderated variance.
 
 Invariant: equal values give an equal comparison to the last bit, in whatever order they came.
 """
@@ -54,12 +55,14 @@ class Spread:
         return self.variance * (shared + ((kept * beyond) ** 2 / (n - m) if n > m else 0.0))
 
 
-def spread_of(group: Sequence[Values]) -> Spread:
-    """Return the spread within candidates, pooled over the group."""
+def spread_of(group: Sequence[Values], value_range: tuple[float, float] | None = None) -> Spread:
+    """Return the spread within candidates, pooled over the group, of values in `value_range`."""
     parts = [_residuals(values) for values in map(tuple, group) if count(values)]
     if not parts:
         return Spread(0.0, 0.0)
     span = max(part.highest for part in parts) - min(part.lowest for part in parts)
+    if value_range is not None:
+        span = max(span, value_range[1] - value_range[0])
     squares = math.fsum(part.squares for part in parts) + span * span / 4.0
     variance = squares / (sum(part.count - 1 for part in parts) + 1)
     return Spread(variance, _correlation([part.residuals for part in parts]))

@@ -83,16 +83,27 @@ class Decision:
         return max(0.0, 1.0 - math.fsum(1.0 - chance for chance in chances))
 
 
-def decide(group: Sequence[Values], aim: Aim, tolerance: float = 0.0) -> Decision | None:
+def decide(
+    group: Sequence[Values],
+    aim: Aim,
+    tolerance: float = 0.0,
+    value_range: tuple[float, float] | None = None,
+) -> Decision | None:
     """Return the decision that `group` allows; None where no candidate has a value.
 
     Candidates are ordered by their differences from the one with the most futures. They can
     differ from the order of their means where one has had futures that others have not.
+
+    Args:
+        group: values by candidate and sample index.
+        aim: what is to be decided.
+        tolerance: differences up to this do not matter.
+        value_range: the values that there can be; None where that is not known.
     """
     known = [c for c, values in enumerate(group) if count(values)]
     if not known:
         return None
-    spread = spread_of(group)
+    spread = spread_of(group, value_range)
     anchor = max(known, key=lambda c: (count(group[c]), -c))
     to_anchor = {c: compare(group[c], group[anchor], spread) for c in known if c != anchor}
     level = {c: to_anchor[c].difference if c != anchor else 0.0 for c in known}

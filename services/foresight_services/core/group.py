@@ -85,7 +85,7 @@ class Group:
         if plan is None or plan.aim is None:
             return
         values = [values_of(futures) for futures in self._futures]
-        self._decided = decide(values, plan.aim, plan.tolerance)
+        self._decided = decide(values, plan.aim, plan.tolerance, self.value_range)
         if self._decided is not None:
             self._leads = leads(values, self._decided, self.value_range)
 
@@ -119,7 +119,7 @@ class Group:
         if self._decided is not None:
             return self._decided.best, self._leads
         values = [values_of(futures) for futures in self._futures]
-        decision = decide(values, "best")
+        decision = decide(values, "best", value_range=self.value_range)
         if decision is None:
             return None, ()
         return decision.best, leads(values, decision, self.value_range)

@@ -40,6 +40,21 @@ def test_spread_pools_candidates_and_doubts_what_was_not_seen() -> None:
     assert spread_of([[1.0] * 5, [0.0] * 5]).variance == pytest.approx(0.25 / 9)
 
 
+def test_spread_doubts_the_whole_range_where_that_is_known() -> None:
+    assert spread_of([[0.0] * 5, [0.0] * 5], (-1.0, 1.0)).variance == pytest.approx(1.0 / 9)
+    # Never less than what was seen.
+    assert spread_of([[0.0, 1.0], [1.0, 1.0]], (0.0, 0.5)).variance == pytest.approx(0.25)
+
+
+def test_nobody_is_sure_of_a_trifle_while_a_rare_success_may_be_to_come() -> None:
+    group = [[-0.107, -0.106, -0.107], [-0.101, -0.102, -0.101]]
+    trifle = decide(group, "best", 0.02)
+    assert trifle is not None and trifle.confidence > 0.99
+    known = decide(group, "best", 0.02, (-0.2, 1.0))
+    assert known is not None and known.confidence < 0.75
+    assert known.ranking == trifle.ranking
+
+
 def test_correlation_is_that_of_equal_indices() -> None:
     luck = [0.0, 1.0, 0.0, 1.0, 1.0]
     assert spread_of([luck, luck, luck]).correlation == MAX_CORRELATION
