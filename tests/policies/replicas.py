@@ -178,6 +178,13 @@ async def until_published(replica: Replica, version: int) -> PublishedPolicy:
                 await asyncio.sleep(0.01)
 
 
+async def until_seen(replica: Replica, version: int) -> None:
+    """Wait until `replica` knows the version as the newest one."""
+    async with asyncio.timeout(60):
+        while (await replica.registry.get(ref(0))).ref != ref(version):  # noqa: ASYNC110 - elsewhere
+            await asyncio.sleep(0.01)
+
+
 def stored(server: RedisServer, name: str = "policy") -> History:
     """Return what the server holds."""
     raw = server.ask("HGET", KEY, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from tests.policies.replicas import (
     redis_store,
     started,
     until_published,
+    until_seen,
 )
 
 
@@ -92,6 +92,7 @@ async def test_versions_go_on_when_sentinels_name_another_master(tmp_path: Path)
             here, there = [await attentive(stack, url) for _ in range(2)]
             await until_published(here, 1)
             await until_published(there, 2)
+            await until_seen(here, 2)
             # Whether the next one has heard of version 2 or not.
             master.kill()
             assert (await here.registry.get(ref(0))).ref == ref(2)
@@ -114,9 +115,7 @@ async def test_a_cluster_whose_master_dies_goes_on_with_copies(tmp_path: Path) -
             for replica in (here, there):
                 assert (await replica.registry.get(ref(0))).ref == ref(1)
             await until_published(here, 2)
-            async with asyncio.timeout(60):
-                while (await there.registry.get(ref(0))).ref != ref(2):  # noqa: ASYNC110 - elsewhere
-                    await asyncio.sleep(0.01)
+            await until_seen(there, 2)
 
 
 async def test_an_acl_user_needs_a_few_commands_more_than_a_caches(own_redis: RedisServer) -> None:
