@@ -55,9 +55,9 @@ FULL: Final = Sizes(
     batch_mean_ms=200.0,
     reference_threads=128,
     slots=64,
-    saturated_groups=16,
-    reference_saturated_groups=12,
-    groups_at_once=8,
+    saturated_groups=32,
+    reference_saturated_groups=20,
+    groups_at_once=16,
     futures=5_120,
     futures_mean_ms=3_000.0,
 )
