@@ -1,8 +1,8 @@
 """A backend with 64 slots that is offered more than they hold: the share of them that is kept busy.
 
 Both sides work on twice as many candidates at once, the GRPO batch's number: a candidate may begin
-with a single call, for its three futures. Steady state is from five mean latencies after the start until the last prompt is begun: before, the slots
-fill; after, what is left no longer fills them.
+with a single call, for its three futures. Steady state is from five mean latencies after the start
+until the last prompt is begun: before, the slots fill; after, what is left no longer fills them.
 """
 
 from __future__ import annotations
